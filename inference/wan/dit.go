@@ -1,0 +1,196 @@
+package wan
+
+import (
+	"fmt"
+
+	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/graph"
+	"github.com/humo-worker/humo-worker/inference/nn"
+)
+
+// HeadDim is the width of an attention head: 128 in every published model.
+const HeadDim = 128
+
+// ContextRows is the number of text rows that the transformer attends, padding included.
+const ContextRows = 512
+
+// patch is the edge of a patch in latent pixels; patches are one frame deep.
+const patch = 2
+
+// LatentChannels is the number of channels of the VAE's latent space.
+const LatentChannels = 16
+
+// normEps is the epsilon of every norm in the blocks and the head.
+const normEps = 1e-6
+
+// DiT is HuMo's diffusion transformer: Wan 2.1's (Wan 2025, §4.2) with an audio cross-attention per block (HuMo 2025,
+// §3). Reference: humo/models/wan_modules/model_humo.py.
+type DiT struct {
+	PatchEmbedding nn.Linear      `weight:"patch_embedding"` // weight [D, in, 1, 2, 2]
+	TextIn         nn.Linear      `weight:"text_embedding.0"`
+	TextOut        nn.Linear      `weight:"text_embedding.2"`
+	TimeIn         nn.Linear      `weight:"time_embedding.0"`
+	TimeOut        nn.Linear      `weight:"time_embedding.2"`
+	TimeProjection nn.Linear      `weight:"time_projection.1"`
+	AudioProjector audioProjector `weight:"audio_proj"`
+	Blocks         []block        `weight:"blocks"`
+	Head           head           `weight:"head"`
+}
+
+// LoadDiT reads the transformer's tensors off a checkpoint; every size comes from their shapes. unused lists names
+// that the network does not know (the published 1.7B file holds some).
+func LoadDiT(ix *checkpoint.Index) (m *DiT, unused []string, err error) {
+	m = new(DiT)
+	if unused, err = nn.Load(m, ix, ""); err != nil {
+		return nil, nil, err
+	}
+	if err := m.check(ix.Path); err != nil {
+		return nil, nil, err
+	}
+	return m, unused, nil
+}
+
+// check refuses shapes that the networks below would index beyond; all others are checked while a graph is built.
+func (m *DiT) check(file string) error {
+	for _, w := range []struct {
+		weight graph.Weight
+		rank   int
+	}{{m.PatchEmbedding.Weight, 5}, {m.TextIn.Weight, 2}, {m.TimeIn.Weight, 2}, {m.AudioProjector.L1.Weight, 2},
+		{m.AudioProjector.L3.Weight, 2}, {m.AudioProjector.Norm.Weight, 1}, {m.Blocks[0].FFNIn.Weight, 2}} {
+		if len(w.weight.Shape) != w.rank || w.weight.Elements() == 0 {
+			return fault.New("wrong_shape", file, "%s has the shape %v, want %d axes; this is not a HuMo checkpoint", w.weight.Name, w.weight.Shape, w.rank)
+		}
+	}
+	if d := m.Dim(); d%HeadDim != 0 {
+		return fault.New("wrong_shape", file, "patch_embedding.weight has %d rows, want a multiple of the head size %d", d, HeadDim)
+	}
+	if in := m.InChannels(); in != LatentChannels && in != 2*LatentChannels+4 {
+		return fault.New("wrong_shape", file, "patch_embedding.weight takes %d channels, want 16 (1.7B) or 36 (17B)", in)
+	}
+	return nil
+}
+
+// Dim is the width D of the residual stream.
+func (m *DiT) Dim() int64 { return m.PatchEmbedding.Weight.Shape[0] }
+
+// InChannels is 16 (1.7B) or 36 (17B: latents, mask and condition latents).
+func (m *DiT) InChannels() int64 { return m.PatchEmbedding.Weight.Shape[1] }
+
+// Conditioned reports whether the model takes a mask and condition latents beside its latents (17B).
+func (m *DiT) Conditioned() bool { return m.InChannels() > LatentChannels }
+
+// TextDim is the width of a text embedding.
+func (m *DiT) TextDim() int64 { return m.TextIn.In() }
+
+// FrequencyDim is the width of the timestep's sinusoidal embedding.
+func (m *DiT) FrequencyDim() int64 { return m.TimeIn.In() }
+
+// AudioFeatures is the width of one frame's audio window, flattened: 8 rows × 5 bands × Whisper's width.
+func (m *DiT) AudioFeatures() int64 { return m.AudioProjector.L1.In() }
+
+func (m *DiT) heads() int64 { return m.Dim() / HeadDim }
+
+// Grid is the size of a latent clip, reference frames included, in latent pixels.
+type Grid struct{ Frames, Height, Width int64 }
+
+// Tokens is the number of patches.
+func (s Grid) Tokens() int64 { return s.Frames * (s.Height / patch) * (s.Width / patch) }
+
+func (s Grid) String() string { return fmt.Sprintf("%dx%dx%d", s.Frames, s.Height, s.Width) }
+
+// TextNetwork embeds text for the blocks: "text" [512, text dim], short texts padded with zero rows, to "context" [512, D].
+// The padded rows become a constant that is attended, as in the reference.
+func (m *DiT) TextNetwork() *graph.Network {
+	return &graph.Network{
+		Name:    "dit_text",
+		Inputs:  []graph.Port{{Name: "text", DType: checkpoint.F32, Shape: []int64{ContextRows, m.TextDim()}}},
+		Outputs: []string{"context"},
+		Stages: []graph.Stage{{Name: "text_embedding", In: []string{"text"}, Out: []string{"context"},
+			Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
+				return []graph.Value{m.TextOut.Forward(g, nn.GeluTanh(g, m.TextIn.Forward(g, in[0])))}
+			}}},
+	}
+}
+
+// AudioNetwork projects audio windows: "audio" [F, 8·5·C] to "audio_tokens" [F, 16, A].
+func (m *DiT) AudioNetwork(frames int64) *graph.Network {
+	return &graph.Network{
+		Name:    "dit_audio",
+		Inputs:  []graph.Port{{Name: "audio", DType: checkpoint.F32, Shape: []int64{frames, m.AudioFeatures()}}},
+		Outputs: []string{"audio_tokens"},
+		Stages: []graph.Stage{{Name: "audio_proj", In: []string{"audio"}, Out: []string{"audio_tokens"},
+			Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
+				return []graph.Value{m.AudioProjector.Forward(g, in[0])}
+			}}},
+	}
+}
+
+// Network is one forward pass at a fixed size: "latents" [in, F, h, w], "time" [1, freq dim] (TimestepEmbedding), "context" [512, D],
+// "audio_tokens" [F, 16, A], "rope_cos" and "rope_sin" [tokens, 64] (RotaryTables) give "velocity" [16, F, h, w].
+func (m *DiT) Network(size Grid) *graph.Network {
+	tokens, d := size.Tokens(), m.Dim()
+	n := &graph.Network{
+		Name: "dit",
+		Inputs: []graph.Port{
+			{Name: "latents", DType: checkpoint.F32, Shape: []int64{m.InChannels(), size.Frames, size.Height, size.Width}},
+			{Name: "time", DType: checkpoint.F32, Shape: []int64{1, m.FrequencyDim()}},
+			{Name: "context", DType: checkpoint.F32, Shape: []int64{ContextRows, d}},
+			{Name: "audio_tokens", DType: checkpoint.F32, Shape: []int64{size.Frames, AudioTokens, m.AudioProjector.width()}},
+			{Name: "rope_cos", DType: checkpoint.F32, Shape: []int64{tokens, HeadDim / 2}},
+			{Name: "rope_sin", DType: checkpoint.F32, Shape: []int64{tokens, HeadDim / 2}},
+		},
+		Outputs: []string{"velocity"},
+		Stages: []graph.Stage{
+			{Name: "time_embedding", In: []string{"time"}, Out: []string{"e", "e0"}, Build: m.embedTime},
+			{Name: "patch_embedding", In: []string{"latents"}, Out: []string{"x"}, Build: m.patchify},
+		},
+	}
+	for i := range m.Blocks {
+		n.Stages = append(n.Stages, m.Blocks[i].stage(fmt.Sprintf("blocks.%d", i), m.heads()))
+	}
+	n.Stages = append(n.Stages, graph.Stage{Name: "head", In: []string{"x", "e"}, Out: []string{"velocity"},
+		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
+			return []graph.Value{unpatchify(g, m.Head.Forward(g, in[0], in[1]), size)}
+		}})
+	return n
+}
+
+// BlockNetwork is block i alone: "x" [tokens, D], "e0" [6, D], "context" [rows, D], "audio_tokens" and the rotary tables give "x".
+func (m *DiT) BlockNetwork(i int, size Grid, rows int64) *graph.Network {
+	n := m.Network(size)
+	n.Name, n.Outputs = "dit_block", []string{"x"}
+	n.Stages = n.Stages[2+i : 3+i]
+	context := graph.Port{Name: "context", DType: checkpoint.F32, Shape: []int64{rows, m.Dim()}}
+	n.Inputs = append([]graph.Port{
+		{Name: "x", DType: checkpoint.F32, Shape: []int64{size.Tokens(), m.Dim()}},
+		{Name: "e0", DType: checkpoint.F32, Shape: []int64{6, m.Dim()}},
+		context,
+	}, n.Inputs[3:]...)
+	return n
+}
+
+// embedTime maps the sinusoid [1, freq] to e [1, D], which the head reads, and e0 [6, D], which the blocks read.
+func (m *DiT) embedTime(g *graph.Graph, in []graph.Value) []graph.Value {
+	e := m.TimeOut.Forward(g, nn.SiLU(g, m.TimeIn.Forward(g, in[0])))
+	e0 := m.TimeProjection.Forward(g, nn.SiLU(g, e))
+	return []graph.Value{e, g.Reshape(e0, 6, m.Dim())}
+}
+
+// patchify cuts latents [in, F, h, w] into 2×2 patches ordered frame, row, column and embeds them: [tokens, D]. The
+// convolution's kernel equals its stride, so it is one linear layer over (channel, row, column).
+func (m *DiT) patchify(g *graph.Graph, in []graph.Value) []graph.Value {
+	c, f, h, w := in[0].Shape[0], in[0].Shape[1], in[0].Shape[2]/patch, in[0].Shape[3]/patch
+	x := g.Reshape(in[0], c, f, h, patch, w, patch)
+	x = g.Reshape(g.Transpose(x, 1, 2, 4, 0, 3, 5), f*h*w, c*patch*patch)
+	weight := g.Weight(m.PatchEmbedding.Weight, m.Dim(), c*patch*patch)
+	return []graph.Value{g.Linear(x, weight, g.Weight(m.PatchEmbedding.Bias))}
+}
+
+// unpatchify puts tokens [tokens, 64] back in place: [16, F, h, w]. A token's 64 values are ordered row, column, channel,
+// channel fastest, unlike the patch embedding's.
+func unpatchify(g *graph.Graph, x graph.Value, size Grid) graph.Value {
+	x = g.Reshape(x, size.Frames, size.Height/patch, size.Width/patch, patch, patch, LatentChannels)
+	x = g.Transpose(x, 5, 0, 1, 3, 2, 4)
+	return g.Reshape(x, LatentChannels, size.Frames, size.Height, size.Width)
+}
