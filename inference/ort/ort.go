@@ -1,0 +1,135 @@
+// Package ort runs ONNX models on ONNX Runtime: it finds the library, keeps its one environment and one arena,
+// turns a graph.Model into a session and host memory (Go's, or a mapped checkpoint file) into tensors, and stops a
+// running model when its context ends. It is the only room that imports the binding, and the place where the
+// binding's gaps and bugs are worked around (binding.go).
+//
+// It must not know what a model computes.
+//
+// # Who closes what
+//
+// The caller closes what it made or was given: every Tensor (inputs as well as the outputs of Run), every Session,
+// every Mapping, the Runtime last. Close is idempotent everywhere, waits for or outlives the runs that still use
+// the thing, and nothing depends on the garbage collector.
+package ort
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+	binding "github.com/yalue/onnxruntime_go"
+
+	"github.com/humo-worker/humo-worker/inference/fault"
+)
+
+// Runtime is the loaded library with its environment. A process has at most one at a time. All methods may be called
+// from several goroutines.
+type Runtime struct {
+	cfg      Config
+	log      zerolog.Logger
+	sessions atomic.Int64 // open ones
+
+	mu     sync.RWMutex // held for reading while a session is created, for writing to close or to change the arena
+	closed bool
+}
+
+// The binding keeps its environment in package variables, so there is one per process, and only one goroutine may
+// create or destroy it.
+var (
+	current   *Runtime
+	currentMu sync.Mutex
+)
+
+// Open loads ONNX Runtime. It fails with code "onnxruntime_missing" if no library can be loaded, and with
+// "invalid_setting" as Config.Validate does.
+func Open(cfg Config, log zerolog.Logger) (*Runtime, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	currentMu.Lock()
+	defer currentMu.Unlock()
+	if current != nil {
+		return nil, fault.New("onnxruntime_open", "", "ONNX Runtime is open already; a process has one Runtime: share it or close it first")
+	}
+	name, err := cfg.load()
+	if err != nil {
+		return nil, err
+	}
+	rt := &Runtime{cfg: cfg, log: log}
+	if err := rt.prepare(); err != nil {
+		_ = binding.DestroyEnvironment()
+		return nil, fault.New("onnxruntime_missing", "", "%s loads but cannot be set up; run `make setup` for version %s", name, LibraryVersion).Because(err)
+	}
+	current = rt
+	log.Debug().Str("library", name).Str("version", rt.Version()).Int("threads", cfg.threads()).Bool("arena", !cfg.ArenaOff).Msg("ONNX Runtime is loaded")
+	if rt.Version() != LibraryVersion {
+		log.Warn().Str("library", name).Str("version", rt.Version()).Str("tested", LibraryVersion).Msg("this version of ONNX Runtime is not the tested one")
+	}
+	return rt, nil
+}
+
+func (rt *Runtime) prepare() error {
+	if err := binding.SetEnvironmentLogLevel(logLevels[rt.cfg.LogLevel]); err != nil {
+		return err
+	}
+	if rt.cfg.ArenaOff {
+		return nil
+	}
+	return registerArena()
+}
+
+// Version is the version of the loaded library, e.g. "1.30.0".
+func (rt *Runtime) Version() string { return binding.GetVersion() }
+
+// FreshArena gives the sessions made from now on a new arena. The old one goes back to the system when the last
+// session that uses it is closed; until then both exist. The arena never shrinks by itself, so call this between
+// networks whose buffers differ, not between the blocks of one.
+func (rt *Runtime) FreshArena() error {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closed || rt.cfg.ArenaOff {
+		return nil
+	}
+	info, err := binding.GetMemoryInfo()
+	if err != nil {
+		return err
+	}
+	if err := binding.UnregisterAllocator(info); err != nil {
+		return err
+	}
+	return registerArena()
+}
+
+// registerArena creates the CPU arena that sessions share. It grows by what is asked for: doubling, the library's
+// default, made the second run of a model reserve its activations twice.
+func registerArena() error {
+	info, err := binding.GetMemoryInfo()
+	if err != nil {
+		return err
+	}
+	const unlimited, sameAsRequested, libraryDefault = 0, 1, -1
+	arena, err := binding.NewArenaCfg(unlimited, sameAsRequested, libraryDefault, libraryDefault)
+	if err != nil {
+		return err
+	}
+	defer arena.Destroy()
+	return binding.CreateAndRegisterAllocator(info, arena)
+}
+
+// Close destroys the environment and unloads the library. It refuses while sessions are open: they would be left
+// with pointers into unloaded code.
+func (rt *Runtime) Close() error {
+	currentMu.Lock()
+	defer currentMu.Unlock()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closed {
+		return nil
+	}
+	if n := rt.sessions.Load(); n > 0 {
+		return fault.New("onnxruntime_open", "", "%d sessions are still open; close them before the Runtime", n)
+	}
+	rt.closed = true
+	current = nil
+	return binding.DestroyEnvironment()
+}
