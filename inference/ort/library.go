@@ -49,8 +49,15 @@ func (c Config) candidates() []string {
 	return append(list, systemNames...)
 }
 
+// telemetrySwitch, if set before the library is loaded, keeps it from writing a database of events into the user's cache
+// folder and log files into the temporary folder, and from sending them to its maker: 1.30 does so by default.
+const telemetrySwitch = "ORT_DISABLE_TELEMETRY"
+
 // load loads the first candidate that works, creates the process's environment in it and returns its name.
 func (c Config) load() (string, error) {
+	if err := os.Setenv(telemetrySwitch, "1"); err != nil {
+		return "", err
+	}
 	var tried []string
 	for _, name := range c.candidates() {
 		err := loadFile(name)

@@ -49,7 +49,7 @@ func LoadEncoder(ix *checkpoint.Index) (m *Encoder, unused []string, err error) 
 			return nil, nil, fault.New("wrong_shape", ix.Path, "%s has the shape %v, want two axes; this is not a UMT5 encoder", w.Name, w.Shape)
 		}
 	}
-	return m, unused, nil
+	return m, unused, nn.Fit(ix.Path, m.Network(1))
 }
 
 // Dim is the width d of an embedding.

@@ -48,7 +48,8 @@ func LoadDiT(ix *checkpoint.Index) (m *DiT, unused []string, err error) {
 	if err := m.check(ix.Path); err != nil {
 		return nil, nil, err
 	}
-	return m, unused, nil
+	smallest := Grid{Frames: 1, Height: patch, Width: patch}
+	return m, unused, nn.Fit(ix.Path, m.TextNetwork(), m.AudioNetwork(smallest.Frames), m.Network(smallest))
 }
 
 // check refuses shapes that the networks below would index beyond; all others are checked while a graph is built.

@@ -14,7 +14,7 @@ const history = 2
 // path is the module that a weight belongs to.
 func path(w graph.Weight) string { return strings.TrimSuffix(w.Name, ".weight") }
 
-// channels is the number of channels that a layer with the given bias leaves.
+// withChannels is x with the channels that a convolution with the given bias leaves.
 func (x frame) withChannels(bias graph.Weight) frame {
 	x.channels = bias.Elements()
 	return x

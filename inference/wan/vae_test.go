@@ -2,7 +2,6 @@ package wan
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -89,9 +88,53 @@ func TestVAESharesModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	distinct := map[string]int{}
+	distinct := map[string]bool{}
 	for _, m := range models {
-		distinct[string(m.Bytes)]++
+		distinct[string(m.Bytes)] = true
 	}
-	t.Log(len(models), len(distinct), slices.Sorted(maps.Values(distinct)))
+	if len(models) != 59 || len(distinct) > 15 {
+		t.Errorf("%d stages run on %d models, want 59 on 15", len(models), len(distinct))
+	}
+}
+
+// TestVAEMemory: between stages, little more than one set of the convolutions' memories is alive (3.8 GB at 832×480 in the
+// published width, 24 times this one).
+func TestVAEMemory(t *testing.T) {
+	v := loadVAE(t)
+	n := v.DecoderNetwork(60, 104, Next)
+	models, err := n.Split(graph.Options{Weights: graph.Bound})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes, caches := map[string]int64{}, int64(0)
+	for _, p := range n.Inputs {
+		sizes[p.Name] = bytes(p)
+		caches += bytes(p)
+	}
+	peak, last := caches, n.LastReads()
+	for i, m := range models {
+		before := sum(sizes)
+		for _, p := range m.Outputs {
+			before += bytes(p)
+		}
+		peak = max(peak, before)
+		for _, name := range last[i] {
+			delete(sizes, name)
+		}
+		for k, p := range m.Outputs {
+			sizes[n.Stages[i].Out[k]] = bytes(p)
+		}
+	}
+	if peak > caches*13/10 {
+		t.Errorf("%d bytes at the peak for memories of %d", peak, caches)
+	}
+}
+
+func bytes(p graph.Port) int64 { return graph.Value{Shape: p.Shape}.Elements() * p.DType.Size() }
+
+func sum(m map[string]int64) (total int64) {
+	for _, n := range m {
+		total += n
+	}
+	return total
 }

@@ -63,7 +63,7 @@ func LoadEncoder(ix *checkpoint.Index, heads int) (m *Encoder, unused []string, 
 		return nil, nil, fault.New("wrong_shape", ix.Path, "conv1 has the shape %v and embed_positions %v with %d heads; this is not whisper-large-v3",
 			m.Conv1.Weight.Shape, m.Position.Weight.Shape, m.heads)
 	}
-	return m, unused, nil
+	return m, unused, nn.Fit(ix.Path, m.Network())
 }
 
 // Dim is the width C of a hidden state.

@@ -1,0 +1,164 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/umt5"
+	"github.com/humo-worker/humo-worker/inference/weights"
+)
+
+// Config is the engine's settings, room by room.
+type Config struct {
+	Weights weights.Config
+	ORT     ort.Config
+}
+
+// Validate checks every room's settings; faults name the variable.
+func (c Config) Validate() error { return errors.Join(c.Weights.Validate(), c.ORT.Validate()) }
+
+// Engine makes clips. Models are opened on first need; opening reads names and sizes, weights stay in their files.
+type Engine struct {
+	rt        *ort.Runtime
+	layout    weights.Layout
+	log       zerolog.Logger
+	decompose bool
+
+	mu     sync.Mutex
+	models map[Variant]*Models
+}
+
+// Models are the networks that one variant needs.
+type Models struct {
+	Files       *weights.Files
+	Text        *TextEncoder
+	Audio       *AudioEncoder
+	VAE         *VAE
+	Transformer *Transformer
+}
+
+// Open loads ONNX Runtime. The weights folder is looked at when the first clip is made.
+func Open(cfg Config, log zerolog.Logger) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	rt, err := ort.Open(cfg.ORT, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{rt: rt, layout: weights.Locate(cfg.Weights.Dir()), log: log, models: map[Variant]*Models{}}, nil
+}
+
+// Decompose makes networks that are opened from now on use the decomposed twins of fused operators: the oracle that
+// tests compare with.
+func (e *Engine) Decompose() { e.decompose = true }
+
+// Close unloads ONNX Runtime.
+func (e *Engine) Close() error { return e.rt.Close() }
+
+// Models opens the networks of a variant. It fails with one fault that lists all missing files, or with one per
+// checkpoint that lists all missing tensors.
+func (e *Engine) Models(v Variant) (*Models, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if m := e.models[v]; m != nil {
+		return m, nil
+	}
+	files, err := e.layout.Require(string(v))
+	if err != nil {
+		return nil, err
+	}
+	m := &Models{Files: files}
+	var errs [4]error
+	m.Text, errs[0] = e.openText(files)
+	m.Audio, errs[1] = e.openAudio(files)
+	m.VAE, errs[2] = e.openVAE(files)
+	m.Transformer, errs[3] = e.openTransformer(v, files)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	e.models[v] = m
+	return m, nil
+}
+
+func (e *Engine) openText(f *weights.Files) (*TextEncoder, error) {
+	t, unused, err := OpenTextEncoder(e.rt, f.UMT5, f.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	e.note(f.UMT5, unused)
+	t.decompose = e.decompose
+	return t, nil
+}
+
+func (e *Engine) openAudio(f *weights.Files) (*AudioEncoder, error) {
+	heads, err := f.WhisperHeads()
+	if err != nil {
+		return nil, err
+	}
+	a, unused, err := OpenAudioEncoder(e.rt, f.Whisper, heads)
+	if err != nil {
+		return nil, err
+	}
+	e.note(f.Whisper, unused)
+	a.decompose = e.decompose
+	return a, nil
+}
+
+func (e *Engine) openVAE(f *weights.Files) (*VAE, error) {
+	ix, err := checkpoint.Open(f.VAE)
+	if err != nil {
+		return nil, err
+	}
+	v, unused, err := NewVAE(e.rt, ix)
+	if err != nil {
+		return nil, err
+	}
+	e.note(f.VAE, unused)
+	v.decompose = e.decompose
+	return v, nil
+}
+
+func (e *Engine) openTransformer(v Variant, f *weights.Files) (*Transformer, error) {
+	t, unused, err := OpenTransformer(e.rt, f.DiT)
+	if err != nil {
+		return nil, err
+	}
+	e.note(f.DiT, unused)
+	if t.Conditioned() != (v == Variant17B) {
+		return nil, fault.New("wrong_shape", f.DiT, "this is not the %s variant: its patch embedding takes %d channels", v, t.net.InChannels())
+	}
+	t.decompose = e.decompose
+	return t, nil
+}
+
+// note says in one line which tensors of a file no network asked for.
+func (e *Engine) note(file string, unused []string) {
+	if len(unused) > 0 {
+		e.log.Info().Str("file", file).Int("count", len(unused)).Strs("tensors", unused[:min(len(unused), 20)]).Msg("the checkpoint holds tensors that are not used")
+	}
+}
+
+// embedPrompts encodes the prompt and the negative prompt.
+func (m *Models) embedPrompts(ctx context.Context, s *Spec, step func(done, total int)) (prompt, negative *TextEmbedding, err error) {
+	step(0, 2)
+	if prompt, err = m.Text.Encode(ctx, "prompt", s.Prompt); err != nil {
+		return nil, nil, err
+	}
+	step(1, 2)
+	text := s.NegativePrompt
+	if text == "" {
+		text = umt5.DefaultNegativePrompt
+	}
+	if negative, err = m.Text.Encode(ctx, "negative_prompt", text); err != nil {
+		return nil, nil, err
+	}
+	step(2, 2)
+	return prompt, negative, nil
+}

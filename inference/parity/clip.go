@@ -1,0 +1,64 @@
+package parity
+
+import (
+	"context"
+
+	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/sampler"
+	"github.com/humo-worker/humo-worker/inference/whisper"
+)
+
+// clipCase runs the whole pipeline from prompt, wav, pictures and given noise to frames.
+func clipCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+	var config struct {
+		Variant, Mode, Prompt, Wav string
+		Width, Height, Steps       int
+		Frames                     int `json:"frames_requested"`
+		Shift                      float64
+		NegativePrompt             string `json:"negative_prompt"`
+		Scales                     scales
+		Images                     []string
+	}
+	if err := c.config(&config); err != nil {
+		return nil, err
+	}
+	v, err := variant(config.Variant)
+	if err != nil {
+		return nil, err
+	}
+	s := inference.Spec{
+		Variant: v, Mode: inference.Mode(config.Mode), Prompt: config.Prompt, NegativePrompt: config.NegativePrompt,
+		AudioPath: c.path(config.Wav), Frames: config.Frames, Width: config.Width, Height: config.Height, FPS: whisper.DefaultFPS,
+		Steps: config.Steps, Shift: config.Shift, ScaleT: config.Scales.Text, ScaleA: config.Scales.Audio, ScaleI: config.Scales.Image,
+		StepChange: config.Scales.StepChange,
+	}
+	for _, image := range config.Images {
+		s.ImagePaths = append(s.ImagePaths, c.path(image))
+	}
+	in, err := inference.Decode(ctx, &s)
+	if err != nil {
+		return nil, err
+	}
+	if in.Noise, _, err = c.floats("in.noise"); err != nil {
+		return nil, err
+	}
+	ignore := func(int, int) {}
+	latents, err := e.Denoise(ctx, &s, in, func(inference.Stage) func(int, int) { return ignore })
+	if err != nil {
+		return nil, err
+	}
+	var frames []byte
+	err = e.Frames(ctx, v, latents, ignore, func(rgb []byte) error {
+		frames = append(frames, rgb...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	count := int64(4*(latents.Frames-1) + 1)
+	return outputs{
+		"out.latents":   latentArray(latents),
+		"out.frames_u8": bytesArray(frames, count, int64(s.Height), int64(s.Width), 3),
+		"out.timesteps": ints(sampler.Table(s.Steps, s.Shift).Timesteps...),
+	}, nil
+}

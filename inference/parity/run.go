@@ -1,0 +1,137 @@
+package parity
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/humo-worker/humo-worker/inference"
+)
+
+// runner computes a case's outputs by the names of the expected tensors.
+type runner func(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error)
+
+// runners finds a case's runner by the start of its name; the first match counts.
+var runners = []struct {
+	prefix string
+	run    runner
+}{
+	{"tokenizer", tokenizerCase},
+	{"t5", textCase},
+	{"audio_windows", windowsCase},
+	{"audio_proj_", audioProjectorCase},
+	{"audio_", audioCase},
+	{"torch_files", torchCase},
+	{"rope", rotaryCase},
+	{"time_embed", timestepCase},
+	{"unipc", samplerCase},
+	{"guidance", guidanceCase},
+	{"vae_encode", vaeEncodeCase},
+	{"vae_decode", vaeDecodeCase},
+	{"zero_vae", zeroLatentCase},
+	{"letterbox", letterboxCase},
+	{"dit_", transformerCase},
+	{"e2e_", clipCase},
+}
+
+// Run runs every case of the set in dir with e, whose weights are the set's, and writes a line each: name, largest error of
+// the tensor that comes nearest to its bound, that bound, ok or FAIL. A case that it does not know is a failure. It
+// returns the numbers of cases and of failures; err is set only if the set cannot be read or ctx ends.
+func Run(ctx context.Context, e *inference.Engine, dir string, w io.Writer) (total, failed int, err error) {
+	s, err := openSet(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, c := range s.Cases {
+		verdict := check(ctx, e, c)
+		if ctx.Err() != nil {
+			return total, failed, ctx.Err()
+		}
+		word := "ok"
+		if !verdict.ok {
+			word = "FAIL"
+			failed++
+		}
+		total++
+		if _, err := fmt.Fprintf(w, "%-20s %-10.3g %-10s %s\n", c.Name, verdict.worst, verdict.bound, word); err != nil {
+			return total, failed, err
+		}
+		for _, reason := range verdict.reasons {
+			if _, err := fmt.Fprintf(w, "    %s\n", reason); err != nil {
+				return total, failed, err
+			}
+		}
+	}
+	_, err = fmt.Fprintf(w, "%d cases, %d ok, %d failed\n", total, total-failed, failed)
+	return total, failed, err
+}
+
+// verdict is the outcome of a case.
+type verdict struct {
+	ok      bool
+	worst   float64 // largest error of the tensor that comes nearest to its bound
+	bound   string
+	reasons []string // why it failed
+}
+
+func check(ctx context.Context, e *inference.Engine, c *testCase) verdict {
+	failed := func(err error) verdict { return verdict{bound: "-", reasons: []string{err.Error()}} }
+	if err := c.load(); err != nil {
+		return failed(err)
+	}
+	for _, r := range runners {
+		if !strings.HasPrefix(c.Name, r.prefix) {
+			continue
+		}
+		got, err := r.run(ctx, e, c)
+		if err != nil {
+			return failed(err)
+		}
+		if c.ix == nil { // the tokenizer's case holds text, which its runner has compared
+			return verdict{ok: true, bound: "exact"}
+		}
+		return compareAll(c, got)
+	}
+	return failed(fmt.Errorf("no test is known for a case of this name"))
+}
+
+// compareAll checks every expected output: one that was not computed, or that nobody expects, is a failure too.
+func compareAll(c *testCase, got outputs) verdict {
+	v := verdict{ok: true, bound: "exact"}
+	ratio := -1.0
+	var names []string
+	for name := range c.ix.Tensors {
+		if strings.HasPrefix(name, "out.") {
+			names = append(names, name)
+		}
+	}
+	for name := range c.Tensors {
+		if strings.HasPrefix(name, "out.") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		d := compare(c, name, got)
+		if d.err != nil {
+			v.ok = false
+			v.reasons = append(v.reasons, name+": "+d.err.Error())
+		}
+		if d.ratio > ratio {
+			ratio, v.worst, v.bound = d.ratio, d.maxAbs, d.bound
+		}
+	}
+	for name := range got {
+		if !slices.Contains(names, name) {
+			v.ok = false
+			v.reasons = append(v.reasons, name+": computed, but the case expects no such tensor")
+		}
+	}
+	if len(names) == 0 {
+		v.ok = false
+		v.reasons = append(v.reasons, "the case expects nothing")
+	}
+	return v
+}

@@ -1,0 +1,78 @@
+package inference
+
+import "github.com/humo-worker/humo-worker/inference/sampler"
+
+// Variant is the size of the HuMo model, Mode what steers a clip besides the prompt.
+type (
+	Variant = sampler.Variant
+	Mode    = sampler.Mode
+)
+
+// The published variants and the reference's modes: TA is text + audio, TIA is text + image + audio.
+const (
+	Variant1B  = sampler.Variant1_7B
+	Variant17B = sampler.Variant17B
+	TA         = sampler.ModeTA
+	TIA        = sampler.ModeTIA
+)
+
+// Spec is one clip to make. The caller has checked it (handler.Request); Generate checks what only the engine knows.
+type Spec struct {
+	Variant        Variant
+	Mode           Mode
+	Prompt         string
+	NegativePrompt string   // empty: the reference's default
+	AudioPath      string   // local file, any format ffmpeg's whitelist decodes
+	ImagePaths     []string // TIA: 1–8 local pictures; TA: none
+
+	Frames int // 0: the length of the audio; rounded down to 4k+1 as the reference does
+	Width  int // multiple of 16
+	Height int // multiple of 16
+	FPS    int
+
+	Steps int
+	Shift float64
+	Seed  uint64
+
+	ScaleT float64 // text guidance scale
+	ScaleA float64 // audio guidance scale
+	ScaleI float64 // image guidance scale, read by 1.7B TIA only
+
+	StepChange int // 17B TIA: the timestep at which guidance switches; 0: the reference's 980
+
+	CRF        int
+	OutputPath string // the mp4; written under a temporary name and renamed
+}
+
+// Stage names a part of the work, in the order they run.
+type Stage string
+
+// The stages of a clip.
+const (
+	StageText    Stage = "text"    // prompts to embeddings
+	StageAudio   Stage = "audio"   // voice track to audio windows
+	StageImage   Stage = "image"   // reference pictures to latents
+	StageDenoise Stage = "denoise" // the diffusion transformer, passes × steps
+	StageDecode  Stage = "decode"  // latents to frames
+	StageEncode  Stage = "encode"  // frames and sound to mp4
+)
+
+// Progress is what an observer of Generate sees: Step of Steps within Stage, Step counted from 0 when the stage
+// starts. Denoise counts passes, so that a bar moves evenly.
+type Progress struct {
+	Stage Stage
+	Step  int
+	Steps int
+}
+
+// Clip is a finished video.
+type Clip struct {
+	Path     string
+	Frames   int
+	FPS      int
+	Width    int
+	Height   int
+	Duration float64 // seconds
+	Seed     uint64
+	Timings  map[Stage]float64 // seconds
+}
