@@ -1,0 +1,79 @@
+package handler
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"strings"
+
+	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/sampler"
+)
+
+// complete fills in what depends on other fields and finds the problems between them.
+func (d *draft) complete() {
+	d.completeMode()
+	if strings.TrimSpace(d.Prompt) == "" && !d.complained("prompt") {
+		d.complain(CodeMissingField, "prompt", "is missing or blank; describe the clip in a sentence or two")
+	}
+	if d.given["audio"] == "" {
+		d.complain(CodeMissingField, "audio", "is missing; both modes follow a voice track: send it as a data: URI, as base64 in {\"data\": …}, or as a volume: path")
+	}
+	d.completeScales()
+	if !d.complained("steps") && !d.complained("shift") {
+		// The schedule knows which step counts the reference cannot do at which shift.
+		if _, err := sampler.NewSchedule(d.Steps, d.Shift); err != nil {
+			problem := *ProblemsOf(err)[0]
+			problem.Code = CodeOutOfRange
+			d.problems = append(d.problems, &problem)
+		}
+	}
+	if d.given["seed"] == "" {
+		d.Seed = randomSeed()
+	}
+}
+
+// completeMode settles the mode. Images and mode may not contradict each other: guessing would make another clip than
+// the one that was asked for.
+func (d *draft) completeMode() {
+	images := d.given["images"]
+	switch {
+	case d.given["mode"] == "" && len(d.Images) > 0:
+		d.Mode = inference.TIA
+	case d.given["mode"] == "":
+		d.Mode = inference.TA
+	case d.Mode == inference.TIA && len(d.Images) == 0 && !d.complained(images):
+		d.complain(CodeImagesMissing, "images", "mode TIA needs 1 to %d reference pictures and there is none; add images, or use mode TA", MaxImages)
+	case d.Mode == inference.TA && len(d.Images) > 0:
+		d.complain(CodeImagesUnexpected, images, "mode TA uses no reference pictures and %d are given; remove them, or use mode TIA", len(d.Images))
+	}
+}
+
+func (d *draft) completeScales() {
+	standard := defaultScales[d.Variant]
+	for name, scale := range map[string]struct{ to, from *float64 }{
+		"scale_t": {&d.Scales.Text, &standard.Text},
+		"scale_a": {&d.Scales.Audio, &standard.Audio},
+		"scale_i": {&d.Scales.Image, &standard.Image},
+	} {
+		if d.given[name] == "" {
+			*scale.to = *scale.from
+		}
+	}
+}
+
+// complained reports whether a field has a problem already.
+func (d *draft) complained(field string) bool {
+	for _, p := range d.problems {
+		if p.Field == field {
+			return true
+		}
+	}
+	return false
+}
+
+// randomSeed draws a seed that survives a client whose numbers are all floats: 53 bits.
+func randomSeed() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) >> 11
+}
