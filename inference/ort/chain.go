@@ -16,7 +16,7 @@ type ChainOptions struct {
 	// Join makes one session of all stages, its weights external data that ONNX Runtime maps. It is ignored where a
 	// weight is stored in 16 bits (all of them would be widened at once) or is a strided view: then, as with Join
 	// false, each stage runs by itself with its weights bound from the mapped file, and stages of equal structure share
-	// one session. See research: a block session costs 0–2 % over one session.
+	// one session, at a cost of 0–2 %. A network with State cannot be joined.
 	Join bool
 	// Decompose builds fused operators from standard ones; for tests.
 	Decompose bool
@@ -49,7 +49,7 @@ func (rt *Runtime) NewChain(n *graph.Network, o ChainOptions) (*Chain, error) {
 		return nil, err
 	}
 	c := &Chain{name: n.Name, inputs: n.Inputs, outputs: n.Outputs, state: n.State}
-	if o.Join && joinable(models) {
+	if o.Join && len(n.State) == 0 && joinable(models) {
 		err = c.join(rt, n, o)
 	} else {
 		err = c.split(rt, n, models, o)

@@ -137,7 +137,7 @@ func TestStateResumes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		saved, latents := u.State.Clone(), slices.Clone(x)
+		saved, latents := u.Clone(), slices.Clone(x)
 		run(t, u, x) // must not touch what was saved
 		again := &UniPC{Schedule: s, State: saved}
 		run(t, again, latents)

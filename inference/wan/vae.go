@@ -2,7 +2,6 @@ package wan
 
 import (
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
-	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/nn"
 )
@@ -50,22 +49,7 @@ func LoadVAE(ix *checkpoint.Index) (v *VAE, unused []string, err error) {
 	if unused, err = nn.Load(v, ix, ""); err != nil {
 		return nil, nil, err
 	}
-	if err := v.check(ix.Path); err != nil {
-		return nil, nil, err
-	}
-	return v, unused, nil
-}
-
-// check builds every network at the smallest size, which meets every weight with its use: a checkpoint of another VAE
-// is refused while it is loaded and not when the first clip is done.
-func (v *VAE) check(file string) error {
-	for _, n := range []*graph.Network{v.EncoderNetwork(1, 1, First), v.EncoderNetwork(1, 1, Next),
-		v.DecoderNetwork(1, 1, First), v.DecoderNetwork(1, 1, Next)} {
-		if _, err := n.Split(graph.Options{Weights: graph.Bound}); err != nil {
-			return fault.New("wrong_shape", file, "the tensors are named as in Wan 2.1's VAE but have other shapes; fetch the published file again").Because(err)
-		}
-	}
-	return nil
+	return v, unused, nn.Fit(ix.Path, v.EncoderNetwork(1, 1, First), v.EncoderNetwork(1, 1, Next), v.DecoderNetwork(1, 1, First), v.DecoderNetwork(1, 1, Next))
 }
 
 // normalise maps the mean [1, 16, h, w] of a latent frame to the transformer's scale, denormalise maps it back. Both compute

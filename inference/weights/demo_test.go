@@ -186,13 +186,13 @@ func TestDemoIsRepaired(t *testing.T) {
 func TestDemoSurvivesKills(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	killed := 0
-	for _, wait := range []time.Duration{20, 40, 60, 80, 100, 130} {
+	for _, wait := range []int{20, 40, 60, 80, 100, 130} { // ms
 		c := exec.Command(os.Args[0], "-test.run=^$")
 		c.Env = append(os.Environ(), "WRITE_DEMO_TO="+dir)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(wait * time.Millisecond)
+		time.Sleep(time.Duration(wait) * time.Millisecond)
 		if c.Process.Kill() == nil {
 			killed++
 		}
