@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -138,4 +139,32 @@ func maxAbs(t *testing.T, a, b []float32) float64 {
 		worst = max(worst, math.Abs(float64(a[i]-b[i])))
 	}
 	return worst
+}
+
+// At video size the scores of attention would take 40 GB: the fused form must never hold them. Here they would be 1 GB.
+func TestAttentionHoldsNoScores(t *testing.T) {
+	const l, d = 16384, 8
+	n, in := network(t, []shape{{1, l, d}, {1, l, d}, {1, l, d}}, func(g *graph.Graph, in []graph.Value) graph.Value {
+		return nn.Attention(g, in[0], in[1], in[2], graph.Value{}, 1, 0.3)
+	})
+	before := peakResident(t)
+	run(t, n, in, false)
+	if grown := peakResident(t) - before; grown > l*l*4/4 {
+		t.Errorf("peak memory grew by %d MB", grown>>20)
+	}
+}
+
+// peakResident is the largest resident size that the process has had, in bytes.
+func peakResident(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kB int64
+	if _, err := fmt.Sscan(rest, &kB); err != nil {
+		t.Fatal(err)
+	}
+	return kB << 10
 }
