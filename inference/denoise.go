@@ -55,11 +55,11 @@ func newDenoiser(ctx context.Context, t *Transformer, plan *sampler.Plan, c *con
 	return d, err
 }
 
-// run takes latents from noise to data, in place. step counts passes.
-func (d *denoiser) run(ctx context.Context, schedule *sampler.Schedule, latents *Latent, step func(done, total int)) error {
-	solver := sampler.NewUniPC(schedule)
-	total := schedule.Steps * len(d.plan.Passes)
-	done := 0
+// run takes latents from noise to data, in place, solver from its state to the end. step counts passes; after is called when
+// a step is done.
+func (d *denoiser) run(ctx context.Context, solver *sampler.UniPC, latents *Latent, step func(done, total int), after func()) error {
+	total := solver.Schedule.Steps * len(d.plan.Passes)
+	done := solver.Step * len(d.plan.Passes)
 	for !solver.Done() {
 		t := solver.Timestep()
 		outputs := make([][]float32, 0, len(d.plan.Passes))
@@ -79,6 +79,7 @@ func (d *denoiser) run(ctx context.Context, schedule *sampler.Schedule, latents 
 		if err := solver.Advance(latents.Data, velocity); err != nil {
 			return err
 		}
+		after()
 	}
 	step(done, total)
 	return nil

@@ -114,7 +114,11 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(d.run(ctx, schedule, latents, step), d.Close()); err != nil {
+	solver, err := s.solver(schedule, latents, in, frames)
+	if err == nil {
+		err = d.run(ctx, solver.UniPC, latents, step, func() { solver.after(latents, total-c.refs.Frames) })
+	}
+	if err := errors.Join(err, d.Close()); err != nil {
 		return nil, err
 	}
 	return latents.Slice(0, total-c.refs.Frames), nil

@@ -1,6 +1,9 @@
 package inference
 
-import "github.com/humo-worker/humo-worker/inference/sampler"
+import (
+	"github.com/humo-worker/humo-worker/inference/media"
+	"github.com/humo-worker/humo-worker/inference/sampler"
+)
 
 // Variant is the size of the HuMo model, Mode what steers a clip besides the prompt.
 type (
@@ -25,6 +28,10 @@ type Spec struct {
 	AudioPath      string   // local file, any format ffmpeg's whitelist decodes
 	ImagePaths     []string // TIA: 1–8 local pictures; TA: none
 
+	// IsolateVocals lets the audio encoder hear the voices only, without the music behind them. The clip's sound stays
+	// the file at AudioPath, as it is.
+	IsolateVocals bool
+
 	Frames int // 0: the length of the audio; rounded down to 4k+1 as the reference does
 	Width  int // multiple of 16
 	Height int // multiple of 16
@@ -39,6 +46,14 @@ type Spec struct {
 	ScaleI float64 // image guidance scale, read by 1.7B TIA only
 
 	StepChange int // 17B TIA: the timestep at which guidance switches; 0: the reference's 980
+
+	// What a caller may follow, or carry over from a run that was broken off. All optional; the funcs are called between
+	// two steps and must not block.
+	PreviewEvery int                              // steps between previews; 0: none
+	Preview      func(step int, p *media.Picture) // the middle frame as it looks so far, one pixel for each latent pixel
+	SaveEvery    int                              // steps between checkpoints; 0: none
+	Save         func(c *Checkpoint)
+	Resume       *Checkpoint // go on from here; ignored if it is another clip's
 
 	CRF        int
 	OutputPath string // the mp4; written under a temporary name and renamed

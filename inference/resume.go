@@ -1,0 +1,111 @@
+package inference
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/sampler"
+)
+
+// Checkpoint is a clip between two denoising steps: enough to go on in another process and end in the same bytes.
+type Checkpoint struct {
+	Fingerprint string // of all that the clip depends on; one of another request is not used
+	Latents     []float32
+	Solver      sampler.State
+}
+
+// checkpointHeader precedes the numbers in a stored checkpoint.
+type checkpointHeader struct {
+	Format      string `json:"format"`
+	Fingerprint string `json:"fingerprint"`
+	Step        int    `json:"step"`
+	Order       int    `json:"order"`
+	Values      int    `json:"values"`      // of the latents, and of each array below
+	Predictions int    `json:"predictions"` // arrays
+}
+
+const checkpointFormat = "humo-checkpoint-1"
+
+// MarshalBinary encodes the checkpoint: a JSON line, little-endian float32 arrays (latents, corrected latents,
+// predictions), and the SHA-256 of both, so that half a file is never taken for a whole one.
+func (c *Checkpoint) MarshalBinary() ([]byte, error) {
+	h := checkpointHeader{checkpointFormat, c.Fingerprint, c.Solver.Step, c.Solver.Order, len(c.Latents), len(c.Solver.Predictions)}
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(h); err != nil {
+		return nil, err
+	}
+	for _, a := range slices.Concat([][]float32{c.Latents, c.Solver.Corrected}, c.Solver.Predictions) {
+		if len(a) != h.Values {
+			return nil, fmt.Errorf("a checkpoint of arrays of %d and %d values", h.Values, len(a))
+		}
+		if err := binary.Write(&b, binary.LittleEndian, a); err != nil {
+			return nil, err
+		}
+	}
+	sum := sha256.Sum256(b.Bytes())
+	return append(b.Bytes(), sum[:]...), nil
+}
+
+// UnmarshalBinary decodes what MarshalBinary made. Anything else is a fault "bad_checkpoint".
+func (c *Checkpoint) UnmarshalBinary(data []byte) error {
+	bad := fault.New("bad_checkpoint", "", "the stored checkpoint is damaged; the clip starts from its first step")
+	body := len(data) - sha256.Size
+	if body < 0 || sha256.Sum256(data[:body]) != [sha256.Size]byte(data[body:]) {
+		return bad
+	}
+	line, numbers, _ := bytes.Cut(data[:body], []byte("\n"))
+	var h checkpointHeader
+	if err := json.Unmarshal(line, &h); err != nil || h.Format != checkpointFormat {
+		return bad.Because(err)
+	}
+	if h.Values < 1 || h.Predictions < 1 || h.Predictions > 2 || len(numbers) != 4*h.Values*(2+h.Predictions) {
+		return bad
+	}
+	next := func() []float32 {
+		a := make([]float32, h.Values)
+		for i := range a {
+			a[i] = math.Float32frombits(binary.LittleEndian.Uint32(numbers[4*i:]))
+		}
+		numbers = numbers[4*h.Values:]
+		return a
+	}
+	*c = Checkpoint{Fingerprint: h.Fingerprint, Latents: next(), Solver: sampler.State{Step: h.Step, Order: h.Order, Corrected: next()}}
+	for range h.Predictions {
+		c.Solver.Predictions = append(c.Solver.Predictions, next())
+	}
+	return nil
+}
+
+// fits reports whether the checkpoint is one of this clip.
+func (c *Checkpoint) fits(fingerprint string, steps, values int) bool {
+	return c != nil && c.Fingerprint == fingerprint && len(c.Latents) == values && c.Solver.Step > 0 && c.Solver.Step < steps
+}
+
+// fingerprint is a hash of everything that decides a clip's numbers but for the weights.
+func fingerprint(s *Spec, in *Material, frames int) (string, error) {
+	sum := sha256.New()
+	numbers := []any{s.Variant, s.Mode, s.Prompt, s.NegativePrompt, frames, s.Width, s.Height, s.FPS, s.Steps, s.Shift, s.Seed,
+		s.ScaleT, s.ScaleA, s.ScaleI, s.StepChange, s.IsolateVocals, len(in.Wave), len(in.Pictures)}
+	if err := json.NewEncoder(sum).Encode(numbers); err != nil {
+		return "", err
+	}
+	for _, a := range [][]float32{in.Wave, in.Noise} {
+		if err := binary.Write(sum, binary.LittleEndian, a); err != nil {
+			return "", err
+		}
+	}
+	for _, p := range in.Pictures {
+		if err := json.NewEncoder(sum).Encode([]int{p.Width, p.Height}); err != nil {
+			return "", err
+		}
+		sum.Write(p.RGB)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

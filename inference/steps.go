@@ -1,0 +1,42 @@
+package inference
+
+import (
+	"slices"
+
+	"github.com/humo-worker/humo-worker/inference/sampler"
+)
+
+// stepper is a solver that reports and saves what lies between two steps.
+type stepper struct {
+	*sampler.UniPC
+	spec        *Spec
+	fingerprint string
+}
+
+// solver starts at the schedule's first step, or where Spec.Resume stands; then it puts that checkpoint's latents in place.
+func (s *Spec) solver(schedule *sampler.Schedule, latents *Latent, in *Material, frames int) (*stepper, error) {
+	mark, err := fingerprint(s, in, frames)
+	if err != nil {
+		return nil, err
+	}
+	p := &stepper{sampler.NewUniPC(schedule), s, mark}
+	if s.Resume.fits(mark, schedule.Steps, len(latents.Data)) {
+		copy(latents.Data, s.Resume.Latents)
+		p.State = s.Resume.Solver.Clone()
+	}
+	return p, nil
+}
+
+// after shows and saves the state after a step; frames are those of the clip, without the reference frames.
+func (p *stepper) after(latents *Latent, frames int) {
+	if p.due(p.spec.PreviewEvery) && p.spec.Preview != nil {
+		guess := &Latent{latents.Frames, latents.Height, latents.Width, p.Predictions[len(p.Predictions)-1]}
+		p.spec.Preview(p.Step, preview(guess, frames/2))
+	}
+	if p.due(p.spec.SaveEvery) && p.spec.Save != nil {
+		p.spec.Save(&Checkpoint{Fingerprint: p.fingerprint, Latents: slices.Clone(latents.Data), Solver: p.Clone()})
+	}
+}
+
+// due is true after every n-th step, but not after the last: then there is a clip.
+func (p *stepper) due(n int) bool { return n > 0 && p.Step%n == 0 && !p.Done() }
