@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -36,8 +38,8 @@ func openEngine(t *testing.T) *Engine {
 
 func spec(t *testing.T) Spec {
 	t.Helper()
-	return Spec{Variant: Variant1B, Mode: TIA, Prompt: "a woman speaks", AudioPath: vaeCases + "audio/speech_16k.wav",
-		ImagePaths: []string{vaeCases + "images/tall.png"}, Frames: 9, Width: 48, Height: 32, FPS: 25, Steps: 2, Shift: 5, Seed: 7,
+	return Spec{Variant: Variant1B, Mode: TIA, Prompt: "a woman speaks", AudioPath: goldentest.File(t, "audio/speech_16k.wav"),
+		ImagePaths: []string{goldentest.File(t, "images/tall.png")}, Frames: 9, Width: 48, Height: 32, FPS: 25, Steps: 2, Shift: 5, Seed: 7,
 		ScaleT: 7.5, ScaleA: 7.5, ScaleI: 4, OutputPath: filepath.Join(t.TempDir(), "video.mp4")}
 }
 
@@ -126,7 +128,7 @@ func TestBadSpecs(t *testing.T) {
 		{"invalid_input", func(s *Spec) { s.Steps = 251 }},
 		{"invalid_input", func(s *Spec) { s.Variant = "14B" }},
 		{"image_undecodable", func(s *Spec) { s.ImagePaths = []string{"nowhere.png"} }},
-		{"audio_undecodable", func(s *Spec) { s.AudioPath = vaeCases + "images/tall.png" }},
+		{"audio_undecodable", func(s *Spec) { s.AudioPath = goldentest.File(t, "images/tall.png") }},
 		{"missing_weights", func(*Spec) {}},
 	} {
 		t.Run(test.code, func(t *testing.T) {

@@ -2,15 +2,15 @@ package inference
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -21,81 +21,8 @@ import (
 )
 
 const (
-	vaeCases   = "../testdata/golden/dev/cases/"
-	vaeWeights = "../testdata/golden/dev/weights/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth"
+	vaeWeights = goldenWeights + "/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth"
 )
-
-// vaeCase is a golden case: tensors and how far from each we may be.
-type vaeCase struct {
-	tensors    map[string]*checkpoint.Tensor
-	tolerances map[string]struct {
-		Abs float64 `json:"tol_abs"`
-	}
-}
-
-func openVAECase(t *testing.T, name string) *vaeCase {
-	t.Helper()
-	text, err := os.ReadFile(vaeCases + "index.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var index struct {
-		Cases []struct {
-			Name      string
-			Tolerance json.RawMessage
-		}
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range index.Cases {
-		if c.Name != name {
-			continue
-		}
-		ix, err := checkpoint.Open(vaeCases + name + ".safetensors")
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := &vaeCase{tensors: ix.Tensors}
-		if err := json.Unmarshal(c.Tolerance, &g.tolerances); err != nil {
-			t.Fatal(err)
-		}
-		return g
-	}
-	t.Fatalf("no golden case %q", name)
-	return nil
-}
-
-func (c *vaeCase) floats(t *testing.T, name string) ([]float32, []int) {
-	t.Helper()
-	if c.tensors[name] == nil {
-		t.Fatalf("no tensor %q", name)
-	}
-	v, err := c.tensors[name].Float32()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var shape []int
-	for _, d := range c.tensors[name].Shape {
-		shape = append(shape, int(d))
-	}
-	return v, shape
-}
-
-// near fails if got is farther from the named tensor than the case allows.
-func (c *vaeCase) near(t *testing.T, name string, got []float32) {
-	t.Helper()
-	want, _ := c.floats(t, name)
-	limit := c.tolerances[name].Abs
-	if limit == 0 {
-		t.Fatalf("%s has no tolerance", name)
-	}
-	if d := distance(t, got, want); !(d <= limit) {
-		t.Errorf("%s: largest difference %g, allowed %g", name, d, limit)
-	} else {
-		t.Logf("%s: largest difference %.2g, allowed %.2g", name, d, limit)
-	}
-}
 
 // distance is the largest difference; NaN counts as infinite.
 func distance(t *testing.T, a, b []float32) (worst float64) {
@@ -169,9 +96,9 @@ func head(video []float32, frames, n int) []float32 {
 }
 
 func TestVAEEncode(t *testing.T) {
-	c, v := openVAECase(t, "vae_encode"), openVAE(t)
-	video, shape := c.floats(t, "in.video")
-	frames, height, width := shape[1], shape[2], shape[3]
+	c, v := goldentest.Open(t, "vae_encode"), openVAE(t)
+	video, shape := c.Floats(t, "in.video"), c.Shape(t, "in.video")
+	frames, height, width := int(shape[1]), int(shape[2]), int(shape[3])
 	for _, n := range []int{1, 2, 4, 9} {
 		z, err := v.Encode(t.Context(), head(video, frames, n), n, height, width)
 		if err != nil {
@@ -181,17 +108,17 @@ func TestVAEEncode(t *testing.T) {
 		if n < 5 { // frames beyond 1+4k are dropped
 			name = "out.latent_1"
 		}
-		c.near(t, name, z.Data)
+		c.Near(t, name, z.Data)
 	}
 }
 
 func TestVAEDecode(t *testing.T) {
-	c, v := openVAECase(t, "vae_decode"), openVAE(t)
-	data, shape := c.floats(t, "in.z")
-	z := &Latent{shape[1], shape[2], shape[3], data}
-	c.near(t, "out.video_1", decode(t, v, z.Slice(0, 1)))
+	c, v := goldentest.Open(t, "vae_decode"), openVAE(t)
+	data, shape := c.Floats(t, "in.z"), c.Shape(t, "in.z")
+	z := &Latent{int(shape[1]), int(shape[2]), int(shape[3]), data}
+	c.Near(t, "out.video_1", decode(t, v, z.Slice(0, 1)))
 	all := decode(t, v, z)
-	c.near(t, "out.video_4", all)
+	c.Near(t, "out.video_4", all)
 	v.decompose = true
 	if d := distance(t, decode(t, v, z), all); d > 2e-5 {
 		t.Errorf("standard operators and fused ones differ by %g", d)
@@ -199,13 +126,13 @@ func TestVAEDecode(t *testing.T) {
 }
 
 func TestVAEDecomposedEncode(t *testing.T) {
-	c, v := openVAECase(t, "vae_encode"), openVAE(t)
-	video, shape := c.floats(t, "in.video")
+	c, v := goldentest.Open(t, "vae_encode"), openVAE(t)
+	video, shape := c.Floats(t, "in.video"), c.Shape(t, "in.video")
 	var z [2]*Latent
 	for i := range z {
 		v.decompose = i == 1
 		var err error
-		if z[i], err = v.Encode(t.Context(), video, shape[1], shape[2], shape[3]); err != nil {
+		if z[i], err = v.Encode(t.Context(), video, int(shape[1]), int(shape[2]), int(shape[3])); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -216,7 +143,7 @@ func TestVAEDecomposedEncode(t *testing.T) {
 
 // TestZeroVAE encodes grey clips of the sizes whose encodings are published, and another.
 func TestZeroVAE(t *testing.T) {
-	c, v := openVAECase(t, "zero_vae"), openVAE(t)
+	c, v := goldentest.Open(t, "zero_vae"), openVAE(t)
 	zeros := func(frames, height, width int) *Latent {
 		z, err := v.EncodeZeros(t.Context(), frames, height, width)
 		if err != nil {
@@ -224,14 +151,14 @@ func TestZeroVAE(t *testing.T) {
 		}
 		return z
 	}
-	c.near(t, "out.other", zeros(17, 16, 32).Data)
+	c.Near(t, "out.other", zeros(17, 16, 32).Data)
 	for _, file := range []struct {
 		name                  string
 		frames, height, width int
 	}{{"480", 129, 32, 48}, {"720", 161, 48, 32}} {
 		z := zeros(file.frames, file.height, file.width)
-		c.near(t, "out.file_"+file.name+"_first6", z.Slice(0, 6).Data)
-		c.near(t, "out.file_"+file.name+"_last", z.Slice(z.Frames-1, z.Frames).Data)
+		c.Near(t, "out.file_"+file.name+"_first6", z.Slice(0, 6).Data)
+		c.Near(t, "out.file_"+file.name+"_last", z.Slice(z.Frames-1, z.Frames).Data)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -20,23 +22,13 @@ import (
 
 func TestDecodeAudioGoldenResampled(t *testing.T) {
 	var config struct{ Wav string }
-	ix := golden(t, "audio_44k_stereo", &config)
-	want := goldenFloats(t, ix, "out.waveform16k")
-	got, err := DecodeAudio(t.Context(), filepath.Join(goldenCases, config.Wav), 60)
+	c := goldentest.Open(t, "audio_44k_stereo")
+	c.Config(t, &config)
+	got, err := DecodeAudio(t.Context(), c.Path(config.Wav), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != len(want) {
-		t.Fatalf("%d samples, want %d", len(got), len(want))
-	}
-	largest := 0.0
-	for i := range want {
-		largest = max(largest, math.Abs(float64(got[i]-want[i])))
-	}
-	t.Logf("largest difference %.2g", largest)
-	if largest > 5e-4 {
-		t.Errorf("largest difference %g", largest)
-	}
+	c.Near(t, "out.waveform16k", got)
 }
 
 // At 16 kHz mono nothing is left to do but to divide by 32768.
@@ -45,8 +37,9 @@ func TestDecodeAudioGolden16k(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var config struct{ Wav string }
-			golden(t, name, &config)
-			path := filepath.Join(goldenCases, config.Wav)
+			c := goldentest.Open(t, name)
+			c.Config(t, &config)
+			path := c.Path(config.Wav)
 			got, err := DecodeAudio(t.Context(), path, 60)
 			if err != nil {
 				t.Fatal(err)

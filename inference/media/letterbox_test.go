@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -19,15 +21,16 @@ func TestLetterboxGolden(t *testing.T) {
 		Images  []struct{ File string }
 		Targets [][2]int `json:"targets_width_height"`
 	}
-	ix := golden(t, "letterbox", &config)
+	c := goldentest.Open(t, "letterbox")
+	c.Config(t, &config)
 	left := map[string]bool{}
-	for _, n := range ix.Names() {
+	for _, n := range c.Index.Names() {
 		if strings.HasPrefix(n, "out.") {
 			left[n] = true
 		}
 	}
 	for _, image := range config.Images {
-		p, err := DecodeImage(filepath.Join(goldenCases, image.File))
+		p, err := DecodeImage(c.Path(image.File))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,13 +40,13 @@ func TestLetterboxGolden(t *testing.T) {
 			got := Letterbox(p, size[0], size[1])
 			if left[name+"_u8"] {
 				delete(left, name+"_u8")
-				if diff := cmp.Diff(goldenBytes(t, ix, name+"_u8"), got); diff != "" {
+				if diff := cmp.Diff(c.Bytes(t, name+"_u8"), got); diff != "" {
 					t.Errorf("%s_u8 (-want +got):\n%s", name, diff)
 				}
 			}
 			if left[name] {
 				delete(left, name)
-				if diff := cmp.Diff(goldenFloats(t, ix, name), Normalize(got, size[0], size[1])); diff != "" {
+				if diff := cmp.Diff(c.Floats(t, name), Normalize(got, size[0], size[1])); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", name, diff)
 				}
 			}

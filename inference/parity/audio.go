@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/whisper"
@@ -23,9 +24,9 @@ type audioConfig struct {
 }
 
 // audioCase goes from sound to windows.
-func audioCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func audioCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	var config audioConfig
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	wave, err := config.wave(ctx, c)
@@ -37,8 +38,8 @@ func audioCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, 
 		return nil, err
 	}
 	out := outputs{}
-	if _, ok := c.ix.Tensors["out.waveform16k"]; ok {
-		out["out.waveform16k"] = floats(wave, int64(len(wave)))
+	if _, ok := c.Index.Tensors["out.waveform16k"]; ok {
+		out["out.waveform16k"] = golden.Floats(wave, int64(len(wave)))
 	}
 	if err := melColumns(c, wave, out); err != nil {
 		return nil, err
@@ -47,25 +48,25 @@ func audioCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, 
 	if err != nil {
 		return nil, err
 	}
-	out["out.audio_len"] = ints(whisper.AudioFrames(len(wave)))
-	out["out.merged_T"] = ints(features.Frames)
+	out["out.audio_len"] = golden.Ints(whisper.AudioFrames(len(wave)))
+	out["out.merged_T"] = golden.Ints(features.Frames)
 	if err := mergedRows(c, features, out); err != nil {
 		return nil, err
 	}
 	for _, n := range config.FrameNums {
 		windows, next := whisper.Windows(features.Data, whisper.Bands*features.Dim, n, 0)
 		name := fmt.Sprintf("out.windows_%d", n)
-		out[name+"_next"] = ints(next)
-		if _, ok := c.ix.Tensors[name]; ok {
-			out[name] = floats(windows, int64(whisper.LatentFrames(n)), whisper.WindowFrames, whisper.Bands, int64(features.Dim))
+		out[name+"_next"] = golden.Ints(next)
+		if _, ok := c.Index.Tensors[name]; ok {
+			out[name] = golden.Floats(windows, int64(whisper.LatentFrames(n)), whisper.WindowFrames, whisper.Bands, int64(features.Dim))
 		}
 	}
 	return out, nil
 }
 
-func (a *audioConfig) wave(ctx context.Context, c *testCase) ([]float32, error) {
+func (a *audioConfig) wave(ctx context.Context, c *golden.Case) ([]float32, error) {
 	if a.Wav != "" {
-		return media.DecodeAudio(ctx, c.path(a.Wav), inference.MaxAudioSeconds)
+		return media.DecodeAudio(ctx, c.Path(a.Wav), inference.MaxAudioSeconds)
 	}
 	samples := make([]int16, a.Samples)
 	pcm := make([]byte, 0, 2*len(samples))
@@ -90,8 +91,8 @@ func formula(k int64) int16 {
 }
 
 // melColumns compares the columns of the spectrogram that the case stores.
-func melColumns(c *testCase, wave []float32, out outputs) error {
-	columns, err := c.ints("mid.mel_columns")
+func melColumns(c *golden.Case, wave []float32, out outputs) error {
+	columns, err := c.Ints("mid.mel_columns")
 	if err != nil {
 		return err
 	}
@@ -102,16 +103,16 @@ func melColumns(c *testCase, wave []float32, out outputs) error {
 			picked = append(picked, mel[m*width+k])
 		}
 	}
-	out["out.mel"] = floats(picked, whisper.Mels, int64(len(columns)))
+	out["out.mel"] = golden.Floats(picked, whisper.Mels, int64(len(columns)))
 	return nil
 }
 
 // mergedRows compares all rows of the merged features, or those that the case stores.
-func mergedRows(c *testCase, f *inference.AudioFeatures, out outputs) error {
+func mergedRows(c *golden.Case, f *inference.AudioFeatures, out outputs) error {
 	row := whisper.Bands * f.Dim
 	data, n := f.Data, f.Frames
-	if _, ok := c.ix.Tensors["mid.merged_rows"]; ok {
-		rows, err := c.ints("mid.merged_rows")
+	if _, ok := c.Index.Tensors["mid.merged_rows"]; ok {
+		rows, err := c.Ints("mid.merged_rows")
 		if err != nil {
 			return err
 		}
@@ -120,16 +121,16 @@ func mergedRows(c *testCase, f *inference.AudioFeatures, out outputs) error {
 			data = append(data, f.Data[r*row:(r+1)*row]...)
 		}
 	}
-	out["out.merged"] = floats(data, int64(n), whisper.Bands, int64(f.Dim))
+	out["out.merged"] = golden.Floats(data, int64(n), whisper.Bands, int64(f.Dim))
 	return nil
 }
 
 // windowsCase applies the window rule to the ramp 1, 2, 3, … of one value a frame.
-func windowsCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func windowsCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		Runs [][2]int `json:"T_frames"`
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
@@ -139,18 +140,18 @@ func windowsCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, 
 			ramp[i] = float32(i + 1)
 		}
 		windows, _ := whisper.Windows(ramp, 1, run[1], 0)
-		out[fmt.Sprintf("out.T%d_F%d", run[0], run[1])] = floats(windows, int64(whisper.LatentFrames(run[1])), whisper.WindowFrames)
+		out[fmt.Sprintf("out.T%d_F%d", run[0], run[1])] = golden.Floats(windows, int64(whisper.LatentFrames(run[1])), whisper.WindowFrames)
 	}
 	return out, nil
 }
 
 // audioProjectorCase maps windows to the tokens that the blocks attend.
-func audioProjectorCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
-	m, err := c.models(e)
+func audioProjectorCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
+	m, err := models(c, e)
 	if err != nil {
 		return nil, err
 	}
-	windows, shape, err := c.floats("in.audio")
+	windows, shape, err := c.Floats("in.audio")
 	if err != nil {
 		return nil, err
 	}
@@ -161,5 +162,5 @@ func audioProjectorCase(ctx context.Context, e *inference.Engine, c *testCase) (
 	if err != nil {
 		return nil, err
 	}
-	return outputs{"out.tokens": floats(take(tokens), 1, shape[1], wan.AudioTokens, tokens.Shape()[2])}, tokens.Close()
+	return outputs{"out.tokens": golden.Floats(take(tokens), 1, shape[1], wan.AudioTokens, tokens.Shape()[2])}, tokens.Close()
 }

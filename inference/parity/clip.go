@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
 // clipCase runs the whole pipeline from prompt, wav, pictures and given noise to frames.
-func clipCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func clipCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		Variant, Mode, Prompt, Wav string
 		Width, Height, Steps       int
@@ -19,7 +20,7 @@ func clipCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, e
 		Scales                     scales
 		Images                     []string
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	v, err := variant(config.Variant)
@@ -28,18 +29,18 @@ func clipCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, e
 	}
 	s := inference.Spec{
 		Variant: v, Mode: inference.Mode(config.Mode), Prompt: config.Prompt, NegativePrompt: config.NegativePrompt,
-		AudioPath: c.path(config.Wav), Frames: config.Frames, Width: config.Width, Height: config.Height, FPS: whisper.DefaultFPS,
+		AudioPath: c.Path(config.Wav), Frames: config.Frames, Width: config.Width, Height: config.Height, FPS: whisper.DefaultFPS,
 		Steps: config.Steps, Shift: config.Shift, ScaleT: config.Scales.Text, ScaleA: config.Scales.Audio, ScaleI: config.Scales.Image,
 		StepChange: config.Scales.StepChange,
 	}
 	for _, image := range config.Images {
-		s.ImagePaths = append(s.ImagePaths, c.path(image))
+		s.ImagePaths = append(s.ImagePaths, c.Path(image))
 	}
 	in, err := inference.Decode(ctx, &s)
 	if err != nil {
 		return nil, err
 	}
-	if in.Noise, _, err = c.floats("in.noise"); err != nil {
+	if in.Noise, _, err = c.Floats("in.noise"); err != nil {
 		return nil, err
 	}
 	ignore := func(int, int) {}
@@ -58,7 +59,7 @@ func clipCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, e
 	count := int64(4*(latents.Frames-1) + 1)
 	return outputs{
 		"out.latents":   latentArray(latents),
-		"out.frames_u8": bytesArray(frames, count, int64(s.Height), int64(s.Width), 3),
-		"out.timesteps": ints(sampler.Table(s.Steps, s.Shift).Timesteps...),
+		"out.frames_u8": golden.Bytes(frames, count, int64(s.Height), int64(s.Width), 3),
+		"out.timesteps": golden.Ints(sampler.Table(s.Steps, s.Shift).Timesteps...),
 	}, nil
 }

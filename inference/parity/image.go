@@ -8,22 +8,23 @@ import (
 	"strings"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
 // vaeEncodeCase encodes the clip's first frames: out.latent_N is of N frames.
-func vaeEncodeCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func vaeEncodeCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	m, err := e.Models(inference.Variant1B)
 	if err != nil {
 		return nil, err
 	}
-	video, shape, err := c.floats("in.video")
+	video, shape, err := c.Floats("in.video")
 	if err != nil {
 		return nil, err
 	}
 	out := outputs{}
-	for name := range c.ix.Tensors {
+	for name := range c.Index.Tensors {
 		var n int
 		if _, err := fmt.Sscanf(name, "out.latent_%d", &n); err != nil {
 			continue
@@ -38,18 +39,18 @@ func vaeEncodeCase(ctx context.Context, e *inference.Engine, c *testCase) (outpu
 }
 
 // vaeDecodeCase decodes the first latent frames: out.video_N is of N of them.
-func vaeDecodeCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func vaeDecodeCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	m, err := e.Models(inference.Variant1B)
 	if err != nil {
 		return nil, err
 	}
-	z, shape, err := c.floats("in.z")
+	z, shape, err := c.Floats("in.z")
 	if err != nil {
 		return nil, err
 	}
 	all := &inference.Latent{Frames: int(shape[1]), Height: int(shape[2]), Width: int(shape[3]), Data: z}
 	out := outputs{}
-	for name, t := range c.ix.Tensors {
+	for name, t := range c.Index.Tensors {
 		var n int
 		if _, err := fmt.Sscanf(name, "out.video_%d", &n); err != nil {
 			continue
@@ -62,7 +63,7 @@ func vaeDecodeCase(ctx context.Context, e *inference.Engine, c *testCase) (outpu
 		if err != nil {
 			return nil, err
 		}
-		out[name] = floats(channelsFirst(frames), 3, int64(len(frames)), t.Shape[2], t.Shape[3])
+		out[name] = golden.Floats(channelsFirst(frames), 3, int64(len(frames)), t.Shape[2], t.Shape[3])
 	}
 	return out, nil
 }
@@ -97,12 +98,12 @@ func channelsFirst(frames [][]float32) []float32 {
 	return out
 }
 
-func latentArray(z *inference.Latent) array {
-	return floats(z.Data, wan.LatentChannels, int64(z.Frames), int64(z.Height), int64(z.Width))
+func latentArray(z *inference.Latent) golden.Array {
+	return golden.Floats(z.Data, wan.LatentChannels, int64(z.Frames), int64(z.Height), int64(z.Width))
 }
 
 // zeroLatentCase reads the published encodings of a mid-grey clip, and computes one of a size that has no file.
-func zeroLatentCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func zeroLatentCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	type clip struct {
 		HeightWidth [2]int `json:"height_width"`
 		Frames      int
@@ -112,7 +113,7 @@ func zeroLatentCase(ctx context.Context, e *inference.Engine, c *testCase) (outp
 		B     clip `json:"zero_vae_720p_161frame.pt"`
 		Other clip
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	m, err := e.Models(inference.Variant17B)
@@ -129,7 +130,7 @@ func zeroLatentCase(ctx context.Context, e *inference.Engine, c *testCase) (outp
 		}
 		out["out.file_"+label+"_first6"] = latentArray(z.Slice(0, first))
 		last := z.Slice(frames-1, frames)
-		out["out.file_"+label+"_last"] = floats(last.Data, wan.LatentChannels, int64(last.Height), int64(last.Width))
+		out["out.file_"+label+"_last"] = golden.Floats(last.Data, wan.LatentChannels, int64(last.Height), int64(last.Width))
 	}
 	z, err := m.ZeroLatent(ctx, 1+(config.Other.Frames-1)/4, config.Other.HeightWidth[0]/8, config.Other.HeightWidth[1]/8)
 	if err != nil {
@@ -140,21 +141,21 @@ func zeroLatentCase(ctx context.Context, e *inference.Engine, c *testCase) (outp
 }
 
 // letterboxCase fits pictures: out.NAME_WxH_u8 is the bytes, out.NAME_WxH the normalised tensor.
-func letterboxCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func letterboxCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct{ Images []struct{ File string } }
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	pictures := map[string]*media.Picture{}
 	for _, image := range config.Images {
-		p, err := media.DecodeImage(c.path(image.File))
+		p, err := media.DecodeImage(c.Path(image.File))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", image.File, err)
 		}
 		pictures[strings.TrimSuffix(filepath.Base(image.File), filepath.Ext(image.File))] = p
 	}
 	out := outputs{}
-	for name := range c.ix.Tensors {
+	for name := range c.Index.Tensors {
 		stem, bytesWanted := strings.CutSuffix(strings.TrimPrefix(name, "out."), "_u8")
 		at := strings.LastIndexByte(stem, '_')
 		var w, h int
@@ -166,9 +167,9 @@ func letterboxCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs
 		}
 		rgb := media.Letterbox(pictures[stem[:at]], w, h)
 		if bytesWanted {
-			out[name] = bytesArray(rgb, int64(h), int64(w), 3)
+			out[name] = golden.Bytes(rgb, int64(h), int64(w), 3)
 		} else {
-			out[name] = floats(media.Normalize(rgb, w, h), 3, 1, int64(h), int64(w))
+			out[name] = golden.Floats(media.Normalize(rgb, w, h), 3, 1, int64(h), int64(w))
 		}
 	}
 	return out, nil

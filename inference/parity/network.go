@@ -7,14 +7,15 @@ import (
 	"strings"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
 // models opens the networks of the variant that the case's config names.
-func (c *testCase) models(e *inference.Engine) (*inference.Models, error) {
+func models(c *golden.Case, e *inference.Engine) (*inference.Models, error) {
 	var config struct{ Variant string }
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	v, err := variant(config.Variant)
@@ -38,15 +39,15 @@ func variant(name string) (inference.Variant, error) {
 func take(t *ort.Tensor) []float32 { return slices.Clone(t.Float32s()) }
 
 // transformerCase runs a whole forward pass, or block 0 alone if the case gives a block's inputs.
-func transformerCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
-	m, err := c.models(e)
+func transformerCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
+	m, err := models(c, e)
 	if err != nil {
 		return nil, err
 	}
 	if strings.HasSuffix(c.Name, "_block0") {
 		return blockCase(ctx, m, c)
 	}
-	latents, shape, err := c.floats("in.x")
+	latents, shape, err := c.Floats("in.x")
 	if err != nil {
 		return nil, err
 	}
@@ -54,21 +55,21 @@ func transformerCase(ctx context.Context, e *inference.Engine, c *testCase) (out
 		return nil, fmt.Errorf("in.x has the shape %v, want [16, F, h, w]", shape)
 	}
 	if m.Transformer.Conditioned() {
-		y, _, err := c.floats("in.y")
+		y, _, err := c.Floats("in.y")
 		if err != nil {
 			return nil, err
 		}
 		latents = append(latents, y...)
 	}
-	context, contextShape, err := c.floats("in.context")
+	context, contextShape, err := c.Floats("in.context")
 	if err != nil {
 		return nil, err
 	}
-	windows, _, err := c.floats("in.audio")
+	windows, _, err := c.Floats("in.audio")
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.ints("in.t")
+	t, err := c.Ints("in.t")
 	if err != nil {
 		return nil, err
 	}
@@ -90,20 +91,20 @@ func transformerCase(ctx context.Context, e *inference.Engine, c *testCase) (out
 	if err != nil {
 		return nil, err
 	}
-	return outputs{"out.pred": floats(velocity, shape...)}, forward.Close()
+	return outputs{"out.pred": golden.Floats(velocity, shape...)}, forward.Close()
 }
 
 // closeQuietly frees host memory, which cannot fail in a way that a comparison depends on.
 func closeQuietly(t *ort.Tensor) { _ = t.Close() }
 
-func blockCase(ctx context.Context, m *inference.Models, c *testCase) (outputs, error) {
+func blockCase(ctx context.Context, m *inference.Models, c *golden.Case) (outputs, error) {
 	var config struct{ Grid [3]int64 } // in patches
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	in := map[string]*ort.Tensor{}
 	for _, name := range []string{"x", "e0", "context", "audio"} {
-		data, shape, err := c.floats("in." + name)
+		data, shape, err := c.Floats("in." + name)
 		if err != nil {
 			return nil, err
 		}
@@ -120,5 +121,5 @@ func blockCase(ctx context.Context, m *inference.Models, c *testCase) (outputs, 
 	if err != nil {
 		return nil, err
 	}
-	return outputs{"out.x": floats(take(x), append([]int64{1}, x.Shape()...)...)}, x.Close()
+	return outputs{"out.x": golden.Floats(take(x), append([]int64{1}, x.Shape()...)...)}, x.Close()
 }

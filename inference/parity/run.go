@@ -1,3 +1,7 @@
+// Package parity computes golden cases with the engine and says how far it is from the original PyTorch code. It takes any
+// set of the form that package golden reads, whatever its sizes, prompts and schedules.
+//
+// It knows every part of the engine and nothing of jobs.
 package parity
 
 import (
@@ -8,10 +12,14 @@ import (
 	"strings"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 )
 
+// outputs are computed tensors by the names of the expected ones.
+type outputs map[string]golden.Array
+
 // runner computes a case's outputs by the names of the expected tensors.
-type runner func(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error)
+type runner func(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error)
 
 // runners finds a case's runner by the start of its name; the first match counts.
 var runners = []struct {
@@ -40,7 +48,7 @@ var runners = []struct {
 // the tensor that comes nearest to its bound, that bound, ok or FAIL. A case that it does not know is a failure. It
 // returns the numbers of cases and of failures; err is set only if the set cannot be read or ctx ends.
 func Run(ctx context.Context, e *inference.Engine, dir string, w io.Writer) (total, failed int, err error) {
-	s, err := openSet(dir)
+	s, err := golden.Open(dir)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -76,9 +84,9 @@ type verdict struct {
 	reasons []string // why it failed
 }
 
-func check(ctx context.Context, e *inference.Engine, c *testCase) verdict {
+func check(ctx context.Context, e *inference.Engine, c *golden.Case) verdict {
 	failed := func(err error) verdict { return verdict{bound: "-", reasons: []string{err.Error()}} }
-	if err := c.load(); err != nil {
+	if err := c.Load(); err != nil {
 		return failed(err)
 	}
 	for _, r := range runners {
@@ -89,7 +97,7 @@ func check(ctx context.Context, e *inference.Engine, c *testCase) verdict {
 		if err != nil {
 			return failed(err)
 		}
-		if c.ix == nil { // the tokenizer's case holds text, which its runner has compared
+		if c.Index == nil { // the tokenizer's case holds text, which its runner has compared
 			return verdict{ok: true, bound: "exact"}
 		}
 		return compareAll(c, got)
@@ -98,11 +106,11 @@ func check(ctx context.Context, e *inference.Engine, c *testCase) verdict {
 }
 
 // compareAll checks every expected output: one that was not computed, or that nobody expects, is a failure too.
-func compareAll(c *testCase, got outputs) verdict {
+func compareAll(c *golden.Case, got outputs) verdict {
 	v := verdict{ok: true, bound: "exact"}
 	ratio := -1.0
 	var names []string
-	for name := range c.ix.Tensors {
+	for name := range c.Index.Tensors {
 		if strings.HasPrefix(name, "out.") {
 			names = append(names, name)
 		}
@@ -114,13 +122,19 @@ func compareAll(c *testCase, got outputs) verdict {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		d := compare(c, name, got)
-		if d.err != nil {
+		have, ok := got[name]
+		if !ok {
 			v.ok = false
-			v.reasons = append(v.reasons, name+": "+d.err.Error())
+			v.reasons = append(v.reasons, name+": was not computed")
+			continue
 		}
-		if d.ratio > ratio {
-			ratio, v.worst, v.bound = d.ratio, d.maxAbs, d.bound
+		d := c.Compare(name, have)
+		if d.Err != nil {
+			v.ok = false
+			v.reasons = append(v.reasons, name+": "+d.Err.Error())
+		}
+		if d.Ratio > ratio {
+			ratio, v.worst, v.bound = d.Ratio, d.MaxAbs, d.Bound
 		}
 	}
 	for name := range got {

@@ -7,30 +7,31 @@ import (
 	"strings"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
 // samplerCase compares sigma tables and trajectories that stored velocities drive.
-func samplerCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func samplerCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct{ Runs, Tables [][2]float64 }
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
 	for _, k := range config.Tables {
 		s, label := sampler.Table(int(k[0]), k[1]), fmt.Sprintf("s%d_shift%g", int(k[0]), k[1])
-		out["out.sigmas_"+label] = floats(s.Sigmas, int64(len(s.Sigmas)))
-		out["out.timesteps_"+label] = ints(s.Timesteps...)
-		out["out.start_index_"+label] = ints(s.Start)
+		out["out.sigmas_"+label] = golden.Floats(s.Sigmas, int64(len(s.Sigmas)))
+		out["out.timesteps_"+label] = golden.Ints(s.Timesteps...)
+		out["out.start_index_"+label] = golden.Ints(s.Start)
 	}
-	noise, _, err := c.floats("in.noise")
+	noise, _, err := c.Floats("in.noise")
 	if err != nil {
 		return nil, err
 	}
 	for _, k := range config.Runs {
 		label := fmt.Sprintf("s%d_shift%g", int(k[0]), k[1])
-		velocities, shape, err := c.floats("in.model_" + label)
+		velocities, shape, err := c.Floats("in.model_" + label)
 		if err != nil {
 			return nil, err
 		}
@@ -46,19 +47,19 @@ func samplerCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, 
 			}
 			samples = append(samples, x...)
 		}
-		out["out.samples_"+label] = floats(samples, shape...)
+		out["out.samples_"+label] = golden.Floats(samples, shape...)
 	}
 	return out, nil
 }
 
 // guidanceCase combines stored outputs: in.<plan>_<k> is the k-th call's.
-func guidanceCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func guidanceCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		Calls     map[string][]string
 		Scales    map[string]scales
 		Timesteps map[string]int64
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
@@ -79,7 +80,7 @@ func guidanceCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs,
 		var results [][]float32
 		var shape []int64
 		for k := range calls {
-			data, s, err := c.floats(fmt.Sprintf("in.%s_%d", name, k))
+			data, s, err := c.Floats(fmt.Sprintf("in.%s_%d", name, k))
 			if err != nil {
 				return nil, err
 			}
@@ -89,7 +90,7 @@ func guidanceCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs,
 		if err != nil {
 			return nil, err
 		}
-		out["out."+name] = floats(sum, shape...)
+		out["out."+name] = golden.Floats(sum, shape...)
 	}
 	return out, nil
 }
@@ -132,12 +133,12 @@ func (s scales) sampler() sampler.Scales {
 }
 
 // rotaryCase compares the tables and turns a tensor whose rows beyond the grid pass through.
-func rotaryCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func rotaryCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		Grid      [3]int64 // in patches
 		TableRows []int64  `json:"table_rows"`
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
@@ -146,9 +147,9 @@ func rotaryCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, e
 		a, b := wan.RotaryRow(row, row, row)
 		cos, sin = append(cos, a...), append(sin, b...)
 	}
-	out["out.table_cos"] = floats(cos, int64(len(config.TableRows)), wan.HeadDim/2)
-	out["out.table_sin"] = floats(sin, int64(len(config.TableRows)), wan.HeadDim/2)
-	x, shape, err := c.floats("in.x")
+	out["out.table_cos"] = golden.Floats(cos, int64(len(config.TableRows)), wan.HeadDim/2)
+	out["out.table_sin"] = golden.Floats(sin, int64(len(config.TableRows)), wan.HeadDim/2)
+	x, shape, err := c.Floats("in.x")
 	if err != nil {
 		return nil, err
 	}
@@ -160,17 +161,17 @@ func rotaryCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, e
 		a, b := cos[token*wan.HeadDim/2+pair], sin[token*wan.HeadDim/2+pair]
 		y[2*i], y[2*i+1] = x[2*i]*a-x[2*i+1]*b, x[2*i]*b+x[2*i+1]*a
 	}
-	out["out.y"] = floats(y, shape...)
+	out["out.y"] = golden.Floats(y, shape...)
 	return out, nil
 }
 
 // timestepCase compares the sinusoids of timesteps at several widths.
-func timestepCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func timestepCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		T    []int64
 		Dims []int64
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
@@ -179,7 +180,7 @@ func timestepCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs,
 		for _, t := range config.T {
 			rows = append(rows, wan.TimestepEmbedding(t, dim)...)
 		}
-		out[fmt.Sprintf("out.dim%d", dim)] = floats(rows, int64(len(config.T)), dim)
+		out[fmt.Sprintf("out.dim%d", dim)] = golden.Floats(rows, int64(len(config.T)), dim)
 	}
 	return out, nil
 }

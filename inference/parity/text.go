@@ -9,11 +9,12 @@ import (
 	"strings"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 )
 
 // tokenizerCase compares texts and ids, all exactly.
-func tokenizerCase(_ context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func tokenizerCase(_ context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	var want struct {
 		Prompts []struct {
 			ID, Text, Cleaned string
@@ -24,7 +25,7 @@ func tokenizerCase(_ context.Context, e *inference.Engine, c *testCase) (outputs
 		}
 		DatasetPrompts []struct{ Prompt, Text string } `json:"dataset_prompts"`
 	}
-	text, err := os.ReadFile(c.path(c.File))
+	text, err := os.ReadFile(c.Path(c.File))
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +67,9 @@ func tokenizerCase(_ context.Context, e *inference.Engine, c *testCase) (outputs
 }
 
 // textCase encodes the case's ids, after checking that the tokenizer gives them for its prompts.
-func textCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, error) {
+func textCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct{ Prompts []string }
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	m, err := e.Models(inference.Variant1B)
@@ -81,7 +82,7 @@ func textCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, e
 	}
 	out := outputs{}
 	for i, prompt := range config.Prompts {
-		want, err := c.ints(fmt.Sprintf("in.ids%d", i))
+		want, err := c.Ints(fmt.Sprintf("in.ids%d", i))
 		if err != nil {
 			return nil, err
 		}
@@ -93,12 +94,12 @@ func textCase(ctx context.Context, e *inference.Engine, c *testCase) (outputs, e
 		if err != nil {
 			return nil, err
 		}
-		out[fmt.Sprintf("out.emb%d", i)] = floats(emb.Data, int64(emb.Rows), int64(emb.Dim))
+		out[fmt.Sprintf("out.emb%d", i)] = golden.Floats(emb.Data, int64(emb.Rows), int64(emb.Dim))
 	}
 	var buckets []int64
 	for relative := -511; relative <= 511; relative++ {
 		buckets = append(buckets, umt5.Bucket(relative))
 	}
-	out["out.buckets_for_rel_-511..511"] = ints(buckets...)
+	out["out.buckets_for_rel_-511..511"] = golden.Ints(buckets...)
 	return out, nil
 }

@@ -8,26 +8,27 @@ import (
 
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/golden"
 )
 
 // torchCase reads PyTorch files of every layout: out.<file>/<key> is compared byte by byte, config.other holds the
 // leaves that are no tensors.
-func torchCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, error) {
+func torchCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct {
 		Files []string
 		Other map[string]map[string]any
 	}
-	if err := c.config(&config); err != nil {
+	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	out := outputs{}
 	for _, file := range config.Files {
-		ix, err := checkpoint.Open(c.path("torch/" + file))
+		ix, err := checkpoint.Open(c.Path("torch/" + file))
 		if err != nil {
 			return nil, err
 		}
 		expected := 0
-		for label, want := range c.ix.Tensors {
+		for label, want := range c.Index.Tensors {
 			key, ours := strings.CutPrefix(label, "out."+file)
 			if !ours {
 				continue
@@ -44,7 +45,7 @@ func torchCase(_ context.Context, _ *inference.Engine, c *testCase) (outputs, er
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", label, err)
 			}
-			out[label] = array{shape: t.Shape, raw: append([]byte{}, raw...)}
+			out[label] = golden.Array{Shape: t.Shape, Raw: append([]byte{}, raw...)}
 		}
 		if expected != len(ix.Tensors) {
 			return nil, fmt.Errorf("%s: the reader finds %d tensors, the case expects %d", file, len(ix.Tensors), expected)

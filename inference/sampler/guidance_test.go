@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
@@ -23,7 +26,7 @@ func describe(p *Plan, c Condition) string {
 }
 
 func TestPlansEqualReference(t *testing.T) {
-	g := openGolden(t, "guidance")
+	g := goldentest.Open(t, "guidance")
 	var calls map[string][]string
 	var timesteps map[string]int64
 	var scales map[string]struct {
@@ -32,9 +35,9 @@ func TestPlansEqualReference(t *testing.T) {
 		Image      float64 `json:"scale_i"`
 		StepChange int     `json:"step_change"`
 	}
-	g.config(t, "calls", &calls)
-	g.config(t, "timesteps", &timesteps)
-	g.config(t, "scales", &scales)
+	g.Setting(t, "calls", &calls)
+	g.Setting(t, "timesteps", &timesteps)
+	g.Setting(t, "scales", &scales)
 	if len(calls) == 0 {
 		t.Fatal("no calls in the golden case")
 	}
@@ -59,7 +62,7 @@ func TestPlansEqualReference(t *testing.T) {
 			var outputs, before [][]float32
 			for i, c := range p.Conditions(timestep) {
 				got = append(got, describe(p, c))
-				outputs = append(outputs, g.floats[fmt.Sprintf("in.%s_%d", name, i)])
+				outputs = append(outputs, g.Floats(t, fmt.Sprintf("in.%s_%d", name, i)))
 				before = append(before, slices.Clone(outputs[i]))
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -69,7 +72,7 @@ func TestPlansEqualReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g.near(t, "out."+name, combined)
+			g.Near(t, "out."+name, combined)
 			if diff := cmp.Diff(before, outputs); diff != "" {
 				t.Errorf("Combine changed its inputs:\n%s", diff)
 			}

@@ -7,14 +7,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
 func TestTableEqualsReference(t *testing.T) {
-	g := openGolden(t, "unipc")
+	g := goldentest.Open(t, "unipc")
 	var tables [][2]float64
-	g.config(t, "tables", &tables)
+	g.Setting(t, "tables", &tables)
 	if len(tables) == 0 {
 		t.Fatal("no tables in the golden case")
 	}
@@ -22,11 +25,11 @@ func TestTableEqualsReference(t *testing.T) {
 		name := fmt.Sprintf("s%d_shift%v", int(c[0]), c[1])
 		t.Run(name, func(t *testing.T) {
 			s := Table(int(c[0]), c[1])
-			g.near(t, "out.sigmas_"+name, s.Sigmas)
-			if diff := cmp.Diff(g.ints["out.timesteps_"+name], s.Timesteps); diff != "" {
+			g.Near(t, "out.sigmas_"+name, s.Sigmas)
+			if diff := cmp.Diff(g.Ints(t, "out.timesteps_"+name), s.Timesteps); diff != "" {
 				t.Errorf("timesteps (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(g.ints["out.start_index_"+name], []int64{int64(s.Start)}); diff != "" {
+			if diff := cmp.Diff(g.Ints(t, "out.start_index_"+name), []int64{int64(s.Start)}); diff != "" {
 				t.Errorf("start (-want +got):\n%s", diff)
 			}
 		})

@@ -6,13 +6,15 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestUniPCEqualsReference(t *testing.T) {
-	g := openGolden(t, "unipc")
+	g := goldentest.Open(t, "unipc")
 	var runs [][2]float64
-	g.config(t, "runs", &runs)
+	g.Setting(t, "runs", &runs)
 	if len(runs) == 0 {
 		t.Fatal("no runs in the golden case")
 	}
@@ -23,12 +25,12 @@ func TestUniPCEqualsReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := slices.Clone(g.floats["in.noise"])
-			velocities := g.floats["in.model_"+name]
+			x := slices.Clone(g.Floats(t, "in.noise"))
+			velocities := g.Floats(t, "in.model_"+name)
 			var samples []float32
 			u := NewUniPC(s)
 			for i := 0; !u.Done(); i++ {
-				if want := g.ints["out.timesteps_"+name][i]; u.Timestep() != want {
+				if want := g.Ints(t, "out.timesteps_"+name)[i]; u.Timestep() != want {
 					t.Errorf("step %d asks about timestep %d, want %d", i, u.Timestep(), want)
 				}
 				if err := u.Advance(x, velocities[i*len(x):(i+1)*len(x)]); err != nil {
@@ -36,7 +38,7 @@ func TestUniPCEqualsReference(t *testing.T) {
 				}
 				samples = append(samples, x...)
 			}
-			g.near(t, "out.samples_"+name, samples)
+			g.Near(t, "out.samples_"+name, samples)
 		})
 	}
 }

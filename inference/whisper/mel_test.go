@@ -7,10 +7,11 @@ import (
 	"encoding/hex"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,12 +54,12 @@ func fromPCM(pcm []int16) []float32 {
 }
 
 // formulaWave remakes the wave of the golden case audio_long.
-func formulaWave(t *testing.T, g *golden) []float32 {
+func formulaWave(t *testing.T, g goldentest.Case) []float32 {
 	t.Helper()
 	var n int
 	var want string
-	g.config(t, "samples", &n)
-	g.config(t, "sha256", &want)
+	g.Setting(t, "samples", &n)
+	g.Setting(t, "sha256", &want)
 	pcm := make([]int16, n)
 	for i := range pcm {
 		k := int64(i)
@@ -78,27 +79,27 @@ func formulaWave(t *testing.T, g *golden) []float32 {
 }
 
 // waves are the golden cases with a spectrogram, and where their wave comes from.
-var waves = map[string]func(*testing.T, *golden) []float32{
-	"audio_16k": func(t *testing.T, _ *golden) []float32 {
-		return readWAV(t, filepath.Join(goldenCases, "audio/speech_16k.wav"))
+var waves = map[string]func(*testing.T, goldentest.Case) []float32{
+	"audio_16k": func(t *testing.T, _ goldentest.Case) []float32 {
+		return readWAV(t, goldentest.File(t, "audio/speech_16k.wav"))
 	},
-	"audio_short": func(t *testing.T, _ *golden) []float32 {
-		return readWAV(t, filepath.Join(goldenCases, "audio/short_16k.wav"))
+	"audio_short": func(t *testing.T, _ goldentest.Case) []float32 {
+		return readWAV(t, goldentest.File(t, "audio/short_16k.wav"))
 	},
-	"audio_44k_stereo": func(_ *testing.T, g *golden) []float32 { return g.floats["out.waveform16k"] },
+	"audio_44k_stereo": func(t *testing.T, g goldentest.Case) []float32 { return g.Floats(t, "out.waveform16k") },
 	"audio_long":       formulaWave,
 }
 
 func TestLogMelEqualsReference(t *testing.T) {
 	for name, wave := range waves {
 		t.Run(name, func(t *testing.T) {
-			g := openGolden(t, name)
+			g := goldentest.Open(t, name)
 			w := wave(t, g)
 			mel, columns := LogMel(w)
 			if want := (len(w) + SegmentSamples - 1) / SegmentSamples * SegmentColumns; columns != want || len(mel) != Mels*want {
 				t.Fatalf("%d values in %d columns, want %d columns", len(mel), columns, want)
 			}
-			picked := g.ints["mid.mel_columns"]
+			picked := g.Ints(t, "mid.mel_columns")
 			if len(picked) == 0 {
 				t.Fatal("no columns in the golden case")
 			}
@@ -108,11 +109,11 @@ func TestLogMelEqualsReference(t *testing.T) {
 					got = append(got, mel[m*columns+int(c)])
 				}
 			}
-			g.near(t, "out.mel", got)
-			if diff := cmp.Diff(g.ints["out.audio_len"], []int64{int64(AudioFrames(len(w)))}); diff != "" {
+			g.Near(t, "out.mel", got)
+			if diff := cmp.Diff(g.Ints(t, "out.audio_len"), []int64{int64(AudioFrames(len(w)))}); diff != "" {
 				t.Errorf("audio frames (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(g.ints["out.merged_T"], []int64{int64(MergedFrames(AudioFrames(len(w)), DefaultFPS))}); diff != "" {
+			if diff := cmp.Diff(g.Ints(t, "out.merged_T"), []int64{int64(MergedFrames(AudioFrames(len(w)), DefaultFPS))}); diff != "" {
 				t.Errorf("merged frames (-want +got):\n%s", diff)
 			}
 		})
@@ -211,7 +212,7 @@ func TestSegmentsAreIndependent(t *testing.T) {
 
 // The result does not depend on how many workers share it.
 func TestLogMelWorkers(t *testing.T) {
-	wave := readWAV(t, filepath.Join(goldenCases, "audio/speech_16k.wav"))
+	wave := readWAV(t, goldentest.File(t, "audio/speech_16k.wav"))
 	want, _ := LogMel(wave)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, n := range []int{1, 7} {

@@ -5,7 +5,10 @@ import (
 	"math"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
@@ -46,12 +49,12 @@ func TestKeptRows(t *testing.T) {
 
 // The stored hidden states hold state 32, which alone is the last band.
 func TestMergeEqualsReference(t *testing.T) {
-	g := openGolden(t, "audio_16k")
+	g := goldentest.Open(t, "audio_16k")
 	const width, states, lastState = 24, 6, 5
-	if picked := g.ints["mid.hidden_index"]; len(picked) != states || picked[lastState] != 32 {
+	if picked := g.Ints(t, "mid.hidden_index"); len(picked) != states || picked[lastState] != 32 {
 		t.Fatalf("the stored states are %v", picked)
 	}
-	hidden := g.floats["mid.hidden"]
+	hidden := g.Floats(t, "mid.hidden")
 	rows := len(hidden) / states / width
 	var bands [Bands][]float32
 	for b := range bands {
@@ -64,11 +67,11 @@ func TestMergeEqualsReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := g.floats["out.merged"]
+	want := g.Floats(t, "out.merged")
 	if len(got) != len(want) {
 		t.Fatalf("%d values, want %d", len(got), len(want))
 	}
-	worst, limit := 0.0, g.tolerance(t, "out.merged")
+	worst, limit := 0.0, g.Bound(t, "out.merged")
 	for f := range frames {
 		at := (f*Bands + Bands - 1) * width
 		for k := range width {

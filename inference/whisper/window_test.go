@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 // The rule alone, on features that name their own frame.
 func TestWindowsOfARamp(t *testing.T) {
-	g := openGolden(t, "audio_windows")
+	g := goldentest.Open(t, "audio_windows")
 	var pairs [][2]int
-	g.config(t, "T_frames", &pairs)
+	g.Setting(t, "T_frames", &pairs)
 	if len(pairs) == 0 {
 		t.Fatal("no pairs in the golden case")
 	}
@@ -21,27 +23,27 @@ func TestWindowsOfARamp(t *testing.T) {
 			ramp[i] = float32(i + 1)
 		}
 		windows, _ := Windows(ramp, 1, c[1], 0)
-		g.near(t, fmt.Sprintf("out.T%d_F%d", c[0], c[1]), windows)
+		g.Near(t, fmt.Sprintf("out.T%d_F%d", c[0], c[1]), windows)
 	}
 }
 
 func TestWindowsEqualReference(t *testing.T) {
 	for _, name := range []string{"audio_16k", "audio_short", "audio_44k_stereo", "audio_long"} {
 		t.Run(name, func(t *testing.T) {
-			g := openGolden(t, name)
+			g := goldentest.Open(t, name)
 			var counts []int
-			g.config(t, "frame_nums", &counts)
+			g.Setting(t, "frame_nums", &counts)
 			if len(counts) == 0 {
 				t.Fatal("no frame counts in the golden case")
 			}
 			for _, frames := range counts {
-				windows, next := Windows(g.floats["out.merged"], Bands*24, frames, 0)
+				windows, next := Windows(g.Floats(t, "out.merged"), int(g.Shape(t, "out.merged")[1]*g.Shape(t, "out.merged")[2]), frames, 0)
 				stored := fmt.Sprintf("out.windows_%d", frames)
-				if diff := cmp.Diff(g.ints[stored+"_next"], []int64{int64(next)}); diff != "" {
+				if diff := cmp.Diff(g.Ints(t, stored+"_next"), []int64{int64(next)}); diff != "" {
 					t.Errorf("%s_next (-want +got):\n%s", stored, diff)
 				}
-				if _, ok := g.floats[stored]; ok { // audio_long keeps no windows
-					g.near(t, stored, windows)
+				if g.Index.Lookup(stored) != nil { // audio_long keeps no windows
+					g.Near(t, stored, windows)
 				} else if name != "audio_long" {
 					t.Errorf("%s is not stored", stored)
 				}

@@ -1,9 +1,9 @@
-// Package parity compares the engine with tensors that the original PyTorch code left: a folder with tiny checkpoints in
-// the published formats (weights/) and cases with inputs and expected outputs (cases/). It takes any such folder,
-// whatever its sizes, prompts and schedules.
+// Package golden reads folders of golden cases: tiny checkpoints in the published formats (weights/), and inputs with
+// the outputs that the original PyTorch code computed from them (cases/). It compares computed tensors with these, each
+// within its stated bound.
 //
-// It knows every part of the engine and nothing of jobs.
-package parity
+// It knows no network; package parity computes.
+package golden
 
 import (
 	"encoding/json"
@@ -15,31 +15,33 @@ import (
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
-// set is a folder of cases.
-type set struct {
-	dir   string
-	Cases []*testCase `json:"cases"`
+// Set is a folder of cases.
+type Set struct {
+	Cases []*Case `json:"cases"`
 }
 
-// testCase is one entry of cases/index.json.
-type testCase struct {
+// Case is one entry of cases/index.json.
+type Case struct {
 	Name      string                     `json:"name"`
 	File      string                     `json:"file"`
-	Config    json.RawMessage            `json:"config"`
+	Settings  json.RawMessage            `json:"config"`
 	Tensors   map[string]json.RawMessage `json:"tensors"`
 	Tolerance json.RawMessage            `json:"tolerance"` // per tensor, or "exact"
 
+	// Index holds the case's tensors once Load has run; nil if it has no tensor file.
+	Index *checkpoint.Index
+
 	dir string // of cases/
-	ix  *checkpoint.Index
 }
 
-func openSet(dir string) (*set, error) {
+// Open reads the index of the set in dir.
+func Open(dir string) (*Set, error) {
 	path := filepath.Join(dir, "cases", "index.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fault.New("missing_file", path, "this is no folder of golden cases: cases/index.json cannot be read").Because(err)
 	}
-	s := &set{dir: dir}
+	s := new(Set)
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fault.New("bad_file", path, "the index of cases is not readable JSON").Because(err)
 	}
@@ -52,39 +54,40 @@ func openSet(dir string) (*set, error) {
 	return s, nil
 }
 
-// load opens the case's tensors, if it has a tensor file.
-func (c *testCase) load() (err error) {
+// Load opens the case's tensors, if it has a tensor file.
+func (c *Case) Load() (err error) {
 	if filepath.Ext(c.File) == ".safetensors" {
-		c.ix, err = checkpoint.Open(filepath.Join(c.dir, c.File))
+		c.Index, err = checkpoint.Open(filepath.Join(c.dir, c.File))
 	}
 	return err
 }
 
-// path is a file of the set that the case names.
-func (c *testCase) path(name string) string { return filepath.Join(c.dir, filepath.FromSlash(name)) }
+// Path is a file of the set that the case names.
+func (c *Case) Path(name string) string { return filepath.Join(c.dir, filepath.FromSlash(name)) }
 
-// config decodes the case's settings into dst.
-func (c *testCase) config(dst any) error {
-	if err := json.Unmarshal(c.Config, dst); err != nil {
+// Config decodes the case's settings into dst.
+func (c *Case) Config(dst any) error {
+	if err := json.Unmarshal(c.Settings, dst); err != nil {
 		return fmt.Errorf("the case's config: %w", err)
 	}
 	return nil
 }
 
-func (c *testCase) tensor(name string) (*checkpoint.Tensor, error) {
-	if c.ix == nil {
+// Tensor finds a tensor of the case.
+func (c *Case) Tensor(name string) (*checkpoint.Tensor, error) {
+	if c.Index == nil {
 		return nil, fmt.Errorf("the case has no tensor file")
 	}
-	t, ok := c.ix.Tensors[name]
+	t, ok := c.Index.Tensors[name]
 	if !ok {
 		return nil, fmt.Errorf("the case lacks the tensor %s", name)
 	}
 	return t, nil
 }
 
-// floats reads a tensor, widened to float32, and its shape.
-func (c *testCase) floats(name string) ([]float32, []int64, error) {
-	t, err := c.tensor(name)
+// Floats reads a tensor, widened to float32, and its shape.
+func (c *Case) Floats(name string) ([]float32, []int64, error) {
+	t, err := c.Tensor(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,9 +95,9 @@ func (c *testCase) floats(name string) ([]float32, []int64, error) {
 	return data, t.Shape, err
 }
 
-// ints reads a tensor of small whole numbers.
-func (c *testCase) ints(name string) ([]int, error) {
-	data, _, err := c.floats(name)
+// Ints reads a tensor of small whole numbers.
+func (c *Case) Ints(name string) ([]int, error) {
+	data, _, err := c.Floats(name)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +108,19 @@ func (c *testCase) ints(name string) ([]int, error) {
 	return out, nil
 }
 
+// Bound is how far the largest difference from a tensor may be; 0 if it must be equal.
+func (c *Case) Bound(name string) (float64, error) {
+	t, err := c.tolerance(name)
+	return t.Abs, err
+}
+
 // tolerance is the bound on one tensor.
 type tolerance struct {
 	exact bool
 	Abs   float64 `json:"tol_abs"`
 }
 
-func (c *testCase) tolerance(tensor string) (tolerance, error) {
+func (c *Case) tolerance(tensor string) (tolerance, error) {
 	var all map[string]json.RawMessage
 	raw := c.Tolerance
 	if json.Unmarshal(raw, &all) == nil {
