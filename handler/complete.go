@@ -16,7 +16,7 @@ func (d *draft) complete() {
 		d.complain(CodeMissingField, "prompt", "is missing or blank; describe the clip in a sentence or two")
 	}
 	if d.given["audio"] == "" {
-		d.complain(CodeMissingField, "audio", "is missing; both modes follow a voice track: send it as a data: URI, as base64 in {\"data\": …}, or as a volume: path")
+		d.complain(CodeMissingField, "audio", "is missing; both modes follow a voice track: send it as an https URL, as a data: URI, as base64 in {\"data\": …}, or as a volume: path")
 	}
 	d.completeScales()
 	if !d.complained("steps") && !d.complained("shift") {
@@ -27,7 +27,7 @@ func (d *draft) complete() {
 			d.problems = append(d.problems, &problem)
 		}
 	}
-	if d.given["seed"] == "" {
+	if d.given["seed"] == "" && !d.defaults.have("seed") {
 		d.Seed = randomSeed()
 	}
 }
@@ -35,16 +35,22 @@ func (d *draft) complete() {
 // completeMode settles the mode. Images and mode may not contradict each other: guessing would make another clip than
 // the one that was asked for.
 func (d *draft) completeMode() {
-	images := d.given["images"]
+	images, origin := d.given["images"], ""
+	if d.given["mode"] == "" {
+		switch {
+		case d.defaults.have("mode"):
+			origin = " (the endpoint's configuration sets the mode)"
+		case len(d.Images) > 0:
+			d.Mode = inference.TIA
+		default:
+			d.Mode = inference.TA
+		}
+	}
 	switch {
-	case d.given["mode"] == "" && len(d.Images) > 0:
-		d.Mode = inference.TIA
-	case d.given["mode"] == "":
-		d.Mode = inference.TA
 	case d.Mode == inference.TIA && len(d.Images) == 0 && !d.complained(images):
-		d.complain(CodeImagesMissing, "images", "mode TIA needs 1 to %d reference pictures and there is none; add images, or use mode TA", MaxImages)
+		d.complain(CodeImagesMissing, "images", "mode TIA needs 1 to %d reference pictures and there is none; add images, or use mode TA%s", MaxImages, origin)
 	case d.Mode == inference.TA && len(d.Images) > 0:
-		d.complain(CodeImagesUnexpected, images, "mode TA uses no reference pictures and %d are given; remove them, or use mode TIA", len(d.Images))
+		d.complain(CodeImagesUnexpected, images, "mode TA uses no reference pictures and %d are given; remove them, or use mode TIA%s", len(d.Images), origin)
 	}
 }
 
@@ -55,7 +61,7 @@ func (d *draft) completeScales() {
 		"scale_a": {&d.Scales.Audio, &standard.Audio},
 		"scale_i": {&d.Scales.Image, &standard.Image},
 	} {
-		if d.given[name] == "" {
+		if d.given[name] == "" && !d.defaults.haveScale(name, d.Variant) {
 			*scale.to = *scale.from
 		}
 	}

@@ -6,20 +6,42 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/humo-worker/humo-worker/handler/fetch"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
 // Config are the endpoint's settings for jobs.
 type Config struct {
-	// Variant is the model size of jobs that do not say: 1.7B or 17B.
-	Variant inference.Variant `env:"HUMO_VARIANT" envDefault:"1.7B"`
+	// Variant is the model size of jobs that do not say: 1.7B or 17B. Empty: the configuration file's, then 1.7B.
+	Variant inference.Variant `env:"HUMO_VARIANT"`
+
+	// File is a configuration file with defaults for the fields of jobs, as ReadDefaults takes it. Empty: none.
+	File string `env:"HUMO_CONFIG"`
 
 	// InputRoot is the folder that "volume:" sources lie in. Empty: such sources are refused.
 	InputRoot string `env:"HUMO_INPUT_ROOT"`
 
 	// Tmp is the folder for the temporary files of jobs. Empty: humo-worker in the system's temporary folder.
 	Tmp string `env:"HUMO_TMP"`
+
+	// Fetch are the settings for sources that are URLs, and for addresses that jobs bring to put results to.
+	Fetch fetch.Config
+
+	// OwnBucketOnly refuses jobs that bring a bucket or an address of their own for the result.
+	OwnBucketOnly bool `env:"HUMO_OWN_BUCKET_ONLY"`
+
+	// ManifestPrompts puts the prompts themselves into manifests, beside their hashes.
+	ManifestPrompts bool `env:"HUMO_MANIFEST_PROMPTS"`
+
+	// RequireBucket refuses jobs whose result would lie in a folder of this machine, where nobody who sent it through a
+	// queue could fetch it. Whoever takes jobs from one sets it; no variable does.
+	RequireBucket bool
+
+	// Version is the program's, for manifests.
+	Version string
+
+	defaults *Defaults // of File
 }
 
 // TmpDir is the folder for temporary files to use.
@@ -28,7 +50,7 @@ func (c Config) TmpDir() string { return cmp.Or(c.Tmp, filepath.Join(os.TempDir(
 // Validate reports the settings that cannot work, by their names.
 func (c Config) Validate() error {
 	var problems []error
-	if _, ok := defaultScales[c.Variant]; !ok {
+	if _, ok := defaultScales[c.Variant]; !ok && c.Variant != "" {
 		problems = append(problems, fault.New("invalid_setting", "HUMO_VARIANT",
 			"is %.40q; set it to %s or %s", c.Variant, inference.Variant1B, inference.Variant17B))
 	}
@@ -36,5 +58,29 @@ func (c Config) Validate() error {
 		problems = append(problems, fault.New("invalid_setting", "HUMO_INPUT_ROOT",
 			"%s is no folder; name the folder that volume: sources lie in, or unset it", c.InputRoot))
 	}
-	return errors.Join(problems...)
+	if c.File != "" {
+		_, err := ReadDefaults(c.File)
+		problems = append(problems, err)
+	}
+	return errors.Join(append(problems, c.Fetch.Validate())...)
+}
+
+// open reads the configuration file.
+func (c Config) open() (Config, error) {
+	if err := c.Validate(); err != nil || c.File == "" {
+		return c, err
+	}
+	var err error
+	c.defaults, err = ReadDefaults(c.File)
+	return c, err
+}
+
+// base is a request that says nothing.
+func (c Config) base() Request {
+	if c.defaults == nil {
+		return defaults(cmp.Or(c.Variant, inference.Variant1B))
+	}
+	base := c.defaults.request
+	base.Variant = cmp.Or(c.Variant, base.Variant, inference.Variant1B)
+	return base
 }

@@ -1,233 +1,96 @@
 package handler
 
 import (
-	"encoding/json"
-	"math"
-	"math/big"
-	"strconv"
-	"strings"
-	"unicode/utf8"
+	"time"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/storage"
 )
 
-// field is one field of the contract.
+// field is one field of the contract. What parse accepts, what the schema says and what the messages name all come
+// from here.
 type field struct {
 	name    string
-	aliases []string // names in the original's configuration
-	read    func(d *draft, name string, value json.RawMessage)
+	title   string   // for a form
+	doc     string   // for people
+	aliases []string // names in the original's configuration; a dot leads into an object
+	setting bool     // an endpoint's configuration may set its default
+	rule    rule
 }
 
 // fields are those of the contract, in its order.
-var fields = []field{
-	{"mode", nil, func(d *draft, name string, value json.RawMessage) {
-		d.Mode = inference.Mode(d.oneOf(name, value, string(inference.TA), string(inference.TIA)))
-	}},
-	{"variant", nil, func(d *draft, name string, value json.RawMessage) {
-		if v := d.oneOf(name, value, string(inference.Variant1B), string(inference.Variant17B)); v != "" {
-			d.Variant = inference.Variant(v)
-		}
-	}},
-	{"prompt", nil, func(d *draft, name string, value json.RawMessage) { d.Prompt = d.prompt(name, value) }},
-	{"negative_prompt", nil, func(d *draft, name string, value json.RawMessage) { d.NegativePrompt = d.prompt(name, value) }},
-	{"audio", []string{"audio_path"}, func(d *draft, name string, value json.RawMessage) {
-		d.Audio = d.source(name, value, isPathAlias(name))
-	}},
-	{"images", []string{"img_paths", "image_path"}, func(d *draft, name string, value json.RawMessage) { d.Images = d.images(name, value) }},
-	{"frames", nil, func(d *draft, name string, value json.RawMessage) {
-		if string(value) == `"auto"` {
-			d.Frames = 0
-			return
-		}
-		d.integer(&d.Frames, name, value, 1, MaxFrames, `"auto" is the length of the audio`)
-	}},
-	{"width", nil, func(d *draft, name string, value json.RawMessage) { d.size(&d.Width, name, value) }},
-	{"height", nil, func(d *draft, name string, value json.RawMessage) { d.size(&d.Height, name, value) }},
-	{"fps", nil, func(d *draft, name string, value json.RawMessage) {
-		d.integer(&d.FPS, name, value, 1, MaxFPS, "the model was trained at 25")
-	}},
-	{"steps", nil, func(d *draft, name string, value json.RawMessage) {
-		d.integer(&d.Steps, name, value, 1, MaxSteps, "the default is 50")
-	}},
-	{"shift", nil, func(d *draft, name string, value json.RawMessage) {
-		d.number(&d.Shift, name, value, 0.1, 100, "the default is 5")
-	}},
-	{"seed", nil, func(d *draft, name string, value json.RawMessage) { d.seed(name, value) }},
-	{"scale_t", nil, func(d *draft, name string, value json.RawMessage) { d.scale(&d.Scales.Text, name, value) }},
-	{"scale_a", nil, func(d *draft, name string, value json.RawMessage) { d.scale(&d.Scales.Audio, name, value) }},
-	{"scale_i", nil, func(d *draft, name string, value json.RawMessage) { d.scale(&d.Scales.Image, name, value) }},
-	{"output", nil, func(d *draft, name string, value json.RawMessage) { d.output(name, value) }},
-	{"dry_run", nil, func(d *draft, name string, value json.RawMessage) {
-		if json.Unmarshal(value, &d.DryRun) != nil {
-			d.complain(CodeWrongType, name, "must be true or false")
-		}
-	}},
+var fields = []*field{
+	{name: "mode", title: "Mode", aliases: []string{"generation.mode"}, setting: true,
+		doc: "TA: text and audio. TIA: text, reference pictures and audio. Left out: TIA if there are pictures, else TA.",
+		rule: choiceRule{func(r *Request, v string) { r.Mode = inference.Mode(v) },
+			[]string{string(inference.TA), string(inference.TIA)}, ""}},
+	{name: "variant", title: "Model", aliases: []string{"model.variant"}, setting: true,
+		doc: "The size of the model. Left out: the endpoint's.",
+		rule: choiceRule{func(r *Request, v string) { r.Variant = inference.Variant(v) },
+			[]string{string(inference.Variant1B), string(inference.Variant17B)}, ""}},
+	{name: "prompt", title: "Prompt",
+		doc:  "What to see: the person, the place, the light. The model reads 512 tokens at most.",
+		rule: promptRule{func(r *Request) *string { return &r.Prompt }, true}},
+	{name: "negative_prompt", title: "Negative prompt", aliases: []string{"generation.sample_neg_prompt"}, setting: true,
+		doc:  "What not to see. Left out: the reference's.",
+		rule: promptRule{func(r *Request) *string { return &r.NegativePrompt }, false}},
+	{name: "audio", title: "Voice", aliases: []string{"audio_path"},
+		doc:  "The voice track: it moves the mouth, and is heard in the result.",
+		rule: audioSourceRule{}},
+	{name: "images", title: "Reference pictures", aliases: []string{"img_paths", "image_path"},
+		doc:  "What the person (clothes, things, place) looks like; mode TIA. A single source is a list of one.",
+		rule: imageSourcesRule{}},
+	{name: "frames", title: "Frames", aliases: []string{"generation.frames"}, setting: true,
+		doc:  `The length: a number, rounded down to 4k+1, or "auto", the length of the voice.`,
+		rule: framesRule{}},
+	{name: "width", title: "Width", aliases: []string{"generation.width"}, setting: true,
+		doc: "In pixels.", rule: sizeRule{func(r *Request) *int { return &r.Width }}},
+	{name: "height", title: "Height", aliases: []string{"generation.height"}, setting: true,
+		doc: "In pixels. Portrait and square are fine.", rule: sizeRule{func(r *Request) *int { return &r.Height }}},
+	{name: "fps", title: "Frames per second", aliases: []string{"generation.fps"}, setting: true,
+		doc:  "The model was trained at 25.",
+		rule: integerRule{func(r *Request) *int { return &r.FPS }, 1, MaxFPS, "the model was trained at 25"}},
+	{name: "steps", title: "Steps", aliases: []string{"diffusion.timesteps.sampling.steps"}, setting: true,
+		doc:  "Denoising steps. The most that work depend on shift: 250 at 5.",
+		rule: integerRule{func(r *Request) *int { return &r.Steps }, 1, MaxSteps, ""}},
+	{name: "shift", title: "Shift", aliases: []string{"diffusion.timesteps.sampling.shift"}, setting: true,
+		doc:  "Shift of the noise schedule: more is more time spent on the large forms.",
+		rule: numberRule{func(r *Request) *float64 { return &r.Shift }, MinShift, MaxShift, ""}},
+	{name: "seed", title: "Seed", aliases: []string{"generation.seed"}, setting: true,
+		doc:  "Of the noise: the same seed, sizes and build make the same clip. Left out: random; the result says which.",
+		rule: seedRule{}},
+	{name: "scale_t", title: "Text guidance", aliases: []string{"generation.scale_t"}, setting: true,
+		doc: "How strongly the prompt guides. Left out: the model's own.", rule: scale(func(r *Request) *float64 { return &r.Scales.Text })},
+	{name: "scale_a", title: "Audio guidance", aliases: []string{"generation.scale_a"}, setting: true,
+		doc: "How strongly the voice guides. Left out: the model's own.", rule: scale(func(r *Request) *float64 { return &r.Scales.Audio })},
+	{name: "scale_i", title: "Picture guidance", aliases: []string{"generation.scale_i"}, setting: true,
+		doc:  "How strongly the pictures guide; read by the 1.7B in mode TIA. Left out: the model's own.",
+		rule: scale(func(r *Request) *float64 { return &r.Scales.Image })},
+	{name: "step_change", title: "Switch of the guidance", aliases: []string{"generation.step_change"}, setting: true,
+		doc:  "The timestep at which the guidance of the 17B changes in mode TIA.",
+		rule: integerRule{func(r *Request) *int { return &r.StepChange }, 1, MaxChange, ""}},
+	{name: "isolate_vocals", title: "Isolate the voice", setting: true,
+		doc:  "Let the model hear the voice without music and noise. What is heard in the result stays as it was.",
+		rule: flagRule{func(r *Request) *bool { return &r.IsolateVocals }}},
+	{name: "output", title: "Output", doc: "How the video is written, and where to.", rule: objectRule{outputFields}},
+	{name: "dry_run", title: "Dry run", doc: "Check everything and estimate the time; make nothing.",
+		rule: flagRule{func(r *Request) *bool { return &r.DryRun }}},
 }
 
 // outputFields are the fields of "output".
-var outputFields = []string{"format", "crf"}
-
-func names(fields []field) []string {
-	var all []string
-	for _, f := range fields {
-		all = append(append(all, f.name), f.aliases...)
-	}
-	return all
+var outputFields = []*field{
+	{name: "format", title: "Format", doc: "H.264 and AAC in MP4.", rule: choiceRule{func(*Request, string) {}, []string{"mp4"}, "mp4"}},
+	{name: "crf", title: "Quality", doc: "x264's constant rate factor: smaller is better and larger.",
+		rule: integerRule{func(r *Request) *int { return &r.Output.CRF }, MinCRF, MaxCRF, "smaller is better and larger"}},
+	{name: "upload_url", title: "Upload to", doc: "A presigned URL that the video is PUT to, instead of the endpoint's bucket.",
+		rule: addressRule{func(r *Request) *string { return &r.Output.UploadURL }}},
+	{name: "expires_in", title: "Links last", doc: "Seconds that the result's links last, one minute to a week. Left out: the endpoint's setting.",
+		rule: secondsRule{func(r *Request) *time.Duration { return &r.Output.ExpiresIn }, storage.MinExpiry, storage.MaxExpiry}},
 }
 
-// isPathAlias tells the names under which the original's configuration holds plain paths.
-func isPathAlias(name string) bool {
-	return strings.HasSuffix(name, "_path") || strings.HasSuffix(name, "_paths")
-}
+// bucketFields are the fields of "s3Config", which RunPod passes on beside the input.
+var bucketFields = []string{"accessId", "accessSecret", "bucketName", "endpointUrl", "objectPath", "region"}
 
-func (d *draft) text(name string, value json.RawMessage, what string) (string, bool) {
-	var s string
-	if json.Unmarshal(value, &s) != nil {
-		d.complain(CodeWrongType, name, "must be %s", what)
-		return "", false
-	}
-	return s, true
-}
-
-func (d *draft) oneOf(name string, value json.RawMessage, values ...string) string {
-	what := `"` + strings.Join(values, `" or "`) + `"`
-	s, ok := d.text(name, value, what)
-	if !ok {
-		return ""
-	}
-	for _, v := range values {
-		if s == v {
-			return v
-		}
-	}
-	d.complain(CodeUnknownValue, name, "is %q; it must be %s", shorten(s), what)
-	return ""
-}
-
-func (d *draft) prompt(name string, value json.RawMessage) string {
-	s, _ := d.text(name, value, "text")
-	if n := utf8.RuneCountInString(s); n > MaxPrompt {
-		d.complain(CodeOutOfRange, name, "has %d characters; the limit is %d: shorten it (the model reads 512 tokens at most)", n, MaxPrompt)
-	}
-	return s
-}
-
-// integer reads a whole number; 97.0 is one too, because some clients know only floats.
-func (d *draft) integer(to *int, name string, value json.RawMessage, low, high int, hint string) bool {
-	v, ok := wholeNumber(value)
-	switch {
-	case !ok:
-		d.complain(CodeWrongType, name, "must be a whole number from %d to %d (%s)", low, high, hint)
-	case v.Cmp(big.NewInt(int64(low))) < 0 || v.Cmp(big.NewInt(int64(high))) > 0:
-		d.complain(CodeOutOfRange, name, "is %s; it must be from %d to %d (%s)", shorten(v.String()), low, high, hint)
-	default:
-		*to = int(v.Int64())
-		return true
-	}
-	return false
-}
-
-// wholeNumber reads a JSON number without a fraction, of at most 40 characters: 1e9999999 would be a large allocation.
-func wholeNumber(value json.RawMessage) (*big.Int, bool) {
-	if len(value) == 0 || len(value) > 40 || value[0] == '"' {
-		return nil, false
-	}
-	if v, ok := new(big.Int).SetString(string(value), 10); ok {
-		return v, true
-	}
-	f, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return nil, false
-	}
-	return big.NewInt(int64(f)), true
-}
-
-func (d *draft) size(to *int, name string, value json.RawMessage) {
-	v, ok := wholeNumber(value)
-	switch {
-	case !ok:
-		d.complain(CodeWrongType, name, "must be a whole number of pixels, a multiple of %d from %d to %d", SizeStep, SizeStep, MaxSize)
-	case v.Cmp(big.NewInt(SizeStep)) < 0 || v.Cmp(big.NewInt(MaxSize)) > 0:
-		d.complain(CodeInvalidSize, name, "is %s; it must be a multiple of %d from %d to %d", shorten(v.String()), SizeStep, SizeStep, MaxSize)
-	default:
-		*to = int(v.Int64())
-		if rest := *to % SizeStep; rest != 0 {
-			d.complain(CodeInvalidSize, name, "is %d, which is not a multiple of %d; use %s (the limit is %d)",
-				*to, SizeStep, neighbours(*to-rest), MaxSize)
-		}
-	}
-}
-
-// neighbours spells the multiples around a size.
-func neighbours(below int) string {
-	if above := below + SizeStep; above <= MaxSize {
-		return strconv.Itoa(below) + " or " + strconv.Itoa(above)
-	}
-	return strconv.Itoa(below)
-}
-
-func (d *draft) number(to *float64, name string, value json.RawMessage, low, high float64, hint string) {
-	var v float64
-	switch {
-	case json.Unmarshal(value, &v) != nil: // JSON has no NaN and no infinity
-		d.complain(CodeWrongType, name, "must be a number from %g to %g (%s)", low, high, hint)
-	case v < low || v > high:
-		d.complain(CodeOutOfRange, name, "is %g; it must be from %g to %g (%s)", v, low, high, hint)
-	default:
-		*to = v
-	}
-}
-
-func (d *draft) scale(to *float64, name string, value json.RawMessage) {
-	d.number(to, name, value, 0, MaxScale, "leave it out for the model's own")
-}
-
-func (d *draft) seed(name string, value json.RawMessage) {
-	v, ok := wholeNumber(value)
-	switch {
-	case !ok:
-		d.complain(CodeWrongType, name, "must be a whole number from 0 to %s; leave it out for a random one", maxSeedText)
-	case !v.IsUint64():
-		d.complain(CodeOutOfRange, name, "is %s; it must be from 0 to %s; leave it out for a random one", shorten(v.String()), maxSeedText)
-	default:
-		d.Seed = v.Uint64()
-	}
-}
-
-func (d *draft) output(name string, value json.RawMessage) {
-	values, ok := d.object(name, value, outputFields)
-	if !ok {
-		return
-	}
-	if format := values["format"]; format != nil && !isNull(format) {
-		d.oneOf(name+".format", format, "mp4")
-	}
-	if crf := values["crf"]; crf != nil && !isNull(crf) {
-		d.integer(&d.Output.CRF, name+".crf", crf, MinCRF, MaxCRF, "smaller is better and larger; the default is 18")
-	}
-}
-
-// images reads a list of sources; a single source is a list of one.
-func (d *draft) images(name string, value json.RawMessage) []Source {
-	values := []json.RawMessage{value}
-	if value[0] == '[' {
-		values = nil
-		if json.Unmarshal(value, &values) != nil {
-			d.complain(CodeWrongType, name, "must be a list of 1 to %d sources", MaxImages)
-			return nil
-		}
-	}
-	if len(values) > MaxImages {
-		d.complain(CodeOutOfRange, name, "holds %d pictures; the limit is %d: leave some out", len(values), MaxImages)
-		values = values[:MaxImages]
-	}
-	images := make([]Source, 0, len(values))
-	for i, v := range values {
-		field := name
-		if value[0] == '[' {
-			field += "[" + strconv.Itoa(i) + "]"
-		}
-		images = append(images, d.source(field, v, isPathAlias(name)))
-	}
-	return images
+func scale(to func(*Request) *float64) rule {
+	return numberRule{to, 0, MaxScale, "leave it out for the model's own"}
 }

@@ -1,6 +1,7 @@
 // Package handler is what a job is: the fields it may have, what is wrong with it, what it answers. Handle turns a
-// job's JSON into a stored video: parse, check everything, let the engine work, store. Nothing that can be known from
-// the job alone is left for the engine to find out.
+// job's JSON into a stored video and a manifest beside it: parse, check everything, let the engine work, store.
+// Nothing that can be known from the job alone is left for the engine to find out, and a job that was done is not
+// done again.
 //
 // It knows no queue and no HTTP, and of the engine only Engine.
 package handler
@@ -10,9 +11,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/humo-worker/humo-worker/handler/fetch"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/storage"
@@ -20,8 +23,14 @@ import (
 
 // Job is a request for one clip.
 type Job struct {
-	ID    string          // becomes part of the result's key
+	ID    string          // becomes part of the result's keys
 	Input json.RawMessage // an object with the fields of Request
+
+	// S3 is the job's own bucket, RunPod's s3Config, which comes beside the input; nil or null: the endpoint's store.
+	S3 json.RawMessage
+
+	// Timeout is how long the job may take in all, RunPod's executionTimeout; 0: not known.
+	Timeout time.Duration
 
 	// LocalPaths allows plain paths as sources. It is for the person at the keyboard; nothing in Input can set it.
 	LocalPaths bool
@@ -35,6 +44,8 @@ type Reporter interface {
 // Engine makes clips. inference.Engine is one.
 type Engine interface {
 	Generate(ctx context.Context, spec inference.Spec, observe func(inference.Progress)) (*inference.Clip, error)
+	Estimate(ctx context.Context, spec inference.Spec) (inference.Estimate, error)
+	Identify(ctx context.Context, v inference.Variant) (*inference.Identity, error)
 }
 
 // Handler handles jobs. Its methods may be called at the same time; whether clips are made at the same time is the
@@ -44,15 +55,17 @@ type Handler struct {
 	engine  Engine
 	store   storage.Store
 	scratch *Scratch
+	client  *fetch.Client // for every address that comes with a job
 	log     zerolog.Logger
 }
 
 // New returns a handler whose temporary files lie in scratch.
 func New(config Config, engine Engine, store storage.Store, scratch *Scratch, log zerolog.Logger) (*Handler, error) {
-	if err := config.Validate(); err != nil {
+	config, err := config.open()
+	if err != nil {
 		return nil, err
 	}
-	return &Handler{config: config, engine: engine, store: store, scratch: scratch, log: log}, nil
+	return &Handler{config: config, engine: engine, store: store, scratch: scratch, client: fetch.NewClient(config.Fetch), log: log}, nil
 }
 
 // Handle makes the clip that the job asks for and stores it. Every error can be shown to the caller with FailureOf.
@@ -67,42 +80,45 @@ func (h *Handler) Handle(ctx context.Context, job Job, reporter Reporter) (resul
 	}()
 
 	request, problems := parse(job, h.config)
+	to, err := h.destination(request)
+	if err != nil {
+		problems = append(problems, ProblemsOf(err)...)
+		to = &destination{close: func() {}}
+	}
+	defer to.close()
 	dir, remove, err := h.scratch.Job()
 	if err != nil {
 		return nil, err
 	}
 	defer remove()
-	spec, more := h.gather(ctx, request, dir)
+	spec, unfetched := h.gather(ctx, request, dir)
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	if problems = append(problems, more...); len(problems) > 0 {
-		for _, p := range problems {
-			log.Debug().Str("code", p.Code).Str("field", p.Field).AnErr("cause", p.Err).Msg("The job is refused.")
+	run := &run{h, log, job, request, to, spec, dir, reporter}
+	switch all := append(problems, unfetched...); {
+	case len(problems) == 0 && len(unfetched) > 0:
+		// The links of a job that comes a second time may have ended since the first.
+		if result, err := run.again(ctx); result != nil || err != nil {
+			return result, err
 		}
-		return nil, problems
+		return nil, refuse(log, unfetched)
+	case len(all) > 0:
+		return nil, refuse(log, all)
 	}
+	return run.do(ctx)
+}
 
-	log.Info().Str("mode", string(spec.Mode)).Str("variant", string(spec.Variant)).
-		Int("width", spec.Width).Int("height", spec.Height).Int("frames", spec.Frames).Int("fps", spec.FPS).
-		Int("steps", spec.Steps).Float64("shift", spec.Shift).Uint64("seed", spec.Seed).Msg("The job is valid.")
-	if request.DryRun {
-		return dryResult(spec), nil
+func refuse(log zerolog.Logger, problems Problems) error {
+	for _, p := range problems {
+		log.Debug().Str("code", p.Code).Str("field", p.Field).AnErr("cause", p.Err).Msg("The job is refused.")
 	}
-	clip, err := h.engine.Generate(ctx, spec, reporter.Progress)
-	if err != nil {
-		return nil, h.explain(ctx, log, err)
-	}
-	object, err := h.store.Put(ctx, storage.Segment(job.ID)+"/video.mp4", clip.Path, "video/mp4")
-	if err != nil {
-		return nil, h.explain(ctx, log, err)
-	}
-	return newResult(spec, clip, object), nil
+	return problems
 }
 
 // explain logs the cause that the caller will not see. A cancelled job's error is the cancellation, whatever broke on
 // the way out.
-func (h *Handler) explain(ctx context.Context, log zerolog.Logger, err error) error {
+func explain(ctx context.Context, log zerolog.Logger, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

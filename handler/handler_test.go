@@ -24,8 +24,26 @@ import (
 
 // engine is an Engine that notes what it is asked for.
 type engine struct {
-	specs []inference.Spec
-	do    func(ctx context.Context, spec inference.Spec) error
+	specs   []inference.Spec
+	do      func(ctx context.Context, spec inference.Spec) error
+	seconds float64 // what every clip is estimated to take
+	broken  error   // what Estimate and Identify answer
+}
+
+func (e *engine) Estimate(_ context.Context, spec inference.Spec) (inference.Estimate, error) {
+	cost, err := inference.CostOf(spec, inference.PublishedShape(spec.Variant))
+	return inference.Estimate{Cost: cost, Seconds: e.seconds}, errors.Join(err, e.broken)
+}
+
+func (e *engine) Identify(context.Context, inference.Variant) (*inference.Identity, error) {
+	if e.broken != nil {
+		return nil, e.broken
+	}
+	return &inference.Identity{
+		ONNXRuntime: "9.8.7",
+		Weights:     []inference.WeightsFile{{Path: "HuMo/x.pth", Bytes: 12, Fingerprint: "abcd"}},
+		Machine:     inference.Machine{Platform: "linux/amd64", CPU: "C", Cores: 2, Device: "GPU X"},
+	}, nil
 }
 
 func (e *engine) Generate(ctx context.Context, spec inference.Spec, observe func(inference.Progress)) (*inference.Clip, error) {
@@ -39,7 +57,7 @@ func (e *engine) Generate(ctx context.Context, spec inference.Spec, observe func
 			return nil, err
 		}
 	}
-	frames := wholeFrames(spec.Frames)
+	frames := (spec.Frames-1)/4*4 + 1
 	return &inference.Clip{
 		Path: spec.OutputPath, Frames: frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
 		Duration: float64(frames) / float64(spec.FPS), Seed: spec.Seed,
@@ -64,6 +82,11 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchWith(t, Config{Variant: inference.Variant1B})
+}
+
+func newBenchWith(t *testing.T, config Config) *bench {
+	t.Helper()
 	b := &bench{engine: &engine{}, root: t.TempDir(), tmp: filepath.Join(t.TempDir(), "tmp"), out: t.TempDir()}
 	for name, data := range map[string][]byte{"voice.wav": wav(t, 1.5), "face.png": picture(t, 40, 30)} {
 		if err := os.WriteFile(filepath.Join(b.root, name), data, 0o600); err != nil {
@@ -83,7 +106,8 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	b.Handler, err = New(Config{Variant: inference.Variant1B, InputRoot: b.root}, b.engine, store, scratch, zerolog.New(&b.log))
+	config.InputRoot = b.root
+	b.Handler, err = New(config, b.engine, store, scratch, zerolog.New(&b.log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +116,12 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) handle(t *testing.T, input string) (*Result, error) {
 	t.Helper()
-	result, err := b.Handle(t.Context(), Job{ID: "job-1", Input: json.RawMessage(input)}, &b.progressed)
+	return b.handleJob(t, Job{ID: "job-1", Input: json.RawMessage(input)})
+}
+
+func (b *bench) handleJob(t *testing.T, job Job) (*Result, error) {
+	t.Helper()
+	result, err := b.Handle(t.Context(), job, &b.progressed)
 	if jobs, _ := filepath.Glob(filepath.Join(b.tmp, "*", "job-*")); len(jobs) > 0 {
 		t.Errorf("the job left temporary files: %q", jobs)
 	}
@@ -113,7 +142,8 @@ func TestHandle(t *testing.T) {
 		"mode": "TIA", "variant": "17B", "prompt": " A woman speaks. ", "negative_prompt": "blurry",
 		"audio": "volume:voice.wav", "images": ["volume:face.png", {"data": "`+base64.StdEncoding.EncodeToString(picture(t, 20, 20))+`", "type": "image/png"}],
 		"frames": 18, "width": 64, "height": 96, "fps": 20, "steps": 3, "shift": 4.5, "seed": 18446744073709551615,
-		"scale_t": 1, "scale_a": 2, "scale_i": 3, "output": {"format": "mp4", "crf": 20}, "dry_run": false
+		"scale_t": 1, "scale_a": 2, "scale_i": 3, "step_change": 900, "isolate_vocals": true,
+		"output": {"format": "mp4", "crf": 20, "expires_in": 60, "upload_url": null}, "dry_run": false
 	}`)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +154,7 @@ func TestHandle(t *testing.T) {
 		Mode: inference.TIA, Variant: inference.Variant17B, Prompt: " A woman speaks. ", NegativePrompt: "blurry",
 		AudioPath: filepath.Join(dir, "audio"), ImagePaths: []string{filepath.Join(dir, "image-0"), filepath.Join(dir, "image-1")},
 		Frames: 18, Width: 64, Height: 96, FPS: 20, Steps: 3, Shift: 4.5, Seed: 1<<64 - 1,
-		ScaleT: 1, ScaleA: 2, ScaleI: 3, CRF: 20, OutputPath: filepath.Join(dir, "video.mp4"),
+		ScaleT: 1, ScaleA: 2, ScaleI: 3, StepChange: 900, IsolateVocals: true, CRF: 20, OutputPath: filepath.Join(dir, "video.mp4"),
 	}
 	if diff := cmp.Diff(want, spec); diff != "" {
 		t.Errorf("the engine was asked for (-want +got):\n%s", diff)
@@ -133,7 +163,7 @@ func TestHandle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantJSON := `{"video_url":"file://` + b.out + `/job-1/video.mp4","key":"job-1/video.mp4","seed":18446744073709551615,` +
+	wantJSON := `{"video_url":"file://` + b.out + `/job-1/video.mp4","key":"job-1/video.mp4","manifest_url":"file://` + b.out + `/job-1/manifest.json","seed":18446744073709551615,` +
 		`"mode":"TIA","variant":"17B","frames":17,"fps":20,"width":64,"height":96,"duration_s":0.85,"timings":{"denoise":1.235}}`
 	if diff := cmp.Diff(wantJSON, string(got)); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
@@ -170,45 +200,13 @@ func TestHandleDefaults(t *testing.T) {
 			t.Errorf("random seed %d does not survive a float64", got.Seed)
 		}
 		c.want.Prompt, c.want.AudioPath, c.want.ImagePaths, c.want.OutputPath, c.want.Seed = "p", got.AudioPath, got.ImagePaths, got.OutputPath, got.Seed
-		c.want.Width, c.want.Height, c.want.FPS, c.want.Steps, c.want.Shift, c.want.CRF = 832, 480, 25, 50, 5, 18
+		c.want.Width, c.want.Height, c.want.FPS, c.want.Steps, c.want.Shift, c.want.CRF, c.want.StepChange = 832, 480, 25, 50, 5, 18, 980
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.input, diff)
 		}
 	}
 	if len(seeds) != 2 {
 		t.Errorf("two jobs without a seed got the same one")
-	}
-}
-
-func TestHandleAliases(t *testing.T) {
-	for _, images := range []string{`"img_paths": ["face.png"]`, `"image_path": "/face.png"`, `"images": "volume:face.png"`} {
-		b := newBench(t)
-		if _, err := b.handle(t, `{"prompt": "p", "audio_path": "./voice.wav", `+images+`}`); err != nil {
-			t.Errorf("%s: %v", images, err)
-			continue
-		}
-		if spec := b.engine.specs[0]; spec.Mode != inference.TIA || len(spec.ImagePaths) != 1 {
-			t.Errorf("%s: mode %s with %d images, want TIA with 1", images, spec.Mode, len(spec.ImagePaths))
-		}
-	}
-}
-
-func TestHandleDryRun(t *testing.T) {
-	b := newBench(t)
-	result, err := b.handle(t, `{"prompt": "p", "audio": "volume:voice.wav", "frames": "auto", "seed": 7, "dry_run": true}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := json.Marshal(result)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"seed":7,"mode":"TA","variant":"1.7B","frames":37,"fps":25,"width":832,"height":480,"duration_s":1.48,"dry_run":true}`
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("result (-want +got):\n%s", diff)
-	}
-	if len(b.engine.specs) > 0 {
-		t.Error("a dry run asked the engine")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 type draft struct {
 	Request
 	localPaths bool
+	defaults   *Defaults         // nil: the contract's
 	given      map[string]string // field → the name it was given under
 	problems   Problems
 }
@@ -24,12 +25,33 @@ func (d *draft) complain(code, field, format string, args ...any) {
 	d.problems = append(d.problems, fault.New(code, field, format, args...))
 }
 
-// parse reads the job's input and returns the request with every problem that can be seen without opening a source.
+// parse reads the job and returns the request with every problem that can be seen without opening a source.
 func parse(job Job, config Config) (*Request, Problems) {
-	d := &draft{Request: defaults(config.Variant), localPaths: job.LocalPaths, given: map[string]string{}}
-	values, ok := d.object("", job.Input, names(fields))
-	if !ok {
-		return &d.Request, d.problems
+	d := &draft{Request: config.base(), localPaths: job.LocalPaths, defaults: config.defaults, given: map[string]string{}}
+	d.asked = map[string]json.RawMessage{}
+	d.readBucket(job.S3, config)
+	if d.read(job.Input, fields, jobWords) {
+		d.complete()
+	}
+	return &d.Request, d.problems
+}
+
+// jobWords are what a job may hold.
+var jobWords = vocabulary{fields: names(fields), aliases: aliases(fields)}
+
+func aliases(fields []*field) []string {
+	var all []string
+	for _, f := range fields {
+		all = append(all, f.aliases...)
+	}
+	return all
+}
+
+// read reads an object of fields.
+func (d *draft) read(data json.RawMessage, fields []*field, words vocabulary) bool {
+	values := map[string]json.RawMessage{}
+	if !d.flatten("", data, words, values) {
+		return false
 	}
 	for _, f := range fields { // in the contract's order, so that problems come in it
 		for _, name := range append([]string{f.name}, f.aliases...) {
@@ -41,23 +63,27 @@ func parse(job Job, config Config) (*Request, Problems) {
 				d.complain(CodeDuplicateField, name, "is another name of %q, which is given too; keep one of them", first)
 				continue
 			}
-			d.given[f.name] = name
-			f.read(d, name, value)
+			d.given[f.name], d.asked[f.name] = name, value
+			f.rule.read(d, name, value)
 		}
 	}
-	d.complete()
-	return &d.Request, d.problems
+	return true
 }
 
 // object reads a JSON object whose field names are known ones. Unknown and repeated names are problems.
 func (d *draft) object(field string, data json.RawMessage, known []string) (map[string]json.RawMessage, bool) {
+	return d.members(field, data, known, known)
+}
+
+// members does so for an object whose messages list only some of the known names.
+func (d *draft) members(field string, data json.RawMessage, known, listed []string) (map[string]json.RawMessage, bool) {
 	in := json.NewDecoder(bytes.NewReader(data))
 	switch start, err := in.Token(); {
 	case err != nil:
-		d.complain(CodeInvalidJSON, field, "The %s is not valid JSON; send an object with the fields %s.", noun(field), list(known))
+		d.complain(CodeInvalidJSON, field, "The %s is not valid JSON; send an object with the fields %s.", noun(field), list(listed))
 		return nil, false
 	case start != json.Delim('{'):
-		d.complain(CodeWrongType, field, "The %s must be a JSON object with the fields %s.", noun(field), list(known))
+		d.complain(CodeWrongType, field, "The %s must be a JSON object with the fields %s.", noun(field), list(listed))
 		return nil, false
 	}
 	values := map[string]json.RawMessage{}
@@ -68,10 +94,10 @@ func (d *draft) object(field string, data json.RawMessage, known []string) (map[
 			err = in.Decode(&value)
 		}
 		if err != nil {
-			d.complain(CodeInvalidJSON, field, "The %s is not valid JSON (at byte %d); send an object with the fields %s.", noun(field), in.InputOffset(), list(known))
+			d.complain(CodeInvalidJSON, field, "The %s is not valid JSON (at byte %d); send an object with the fields %s.", noun(field), in.InputOffset(), list(listed))
 			return nil, false
 		}
-		d.member(field, name.(string), value, known, values)
+		d.member(field, name.(string), value, known, listed, values)
 	}
 	if _, err := in.Token(); err != nil {
 		d.complain(CodeInvalidJSON, field, "The %s ends too early; send a whole JSON object.", noun(field))
@@ -84,18 +110,24 @@ func (d *draft) object(field string, data json.RawMessage, known []string) (map[
 	return values, true
 }
 
-func (d *draft) member(object, name string, value json.RawMessage, known []string, values map[string]json.RawMessage) {
+func (d *draft) member(object, name string, value json.RawMessage, known, listed []string, values map[string]json.RawMessage) {
 	full := name
 	if object != "" {
 		full = object + "." + name
 	}
-	switch {
-	case !slices.Contains(known, name):
-		d.complain(CodeUnknownField, shorten(full), "is not a known field; %s", suggest(name, known))
-	case values[name] != nil:
+	switch isKnown := slices.Contains(known, name); {
+	case isKnown && values[name] != nil:
 		d.complain(CodeDuplicateField, full, "is given twice; keep one of them")
-	default:
+	case isKnown:
 		values[name] = value
+	case full == "s3Config":
+		d.complain(CodeUnknownField, full, "belongs beside the input, not in it: {\"input\": {…}, \"s3Config\": {…}}")
+	case isUnused(full) || leadsToUnused(full):
+		d.complain(CodeUnknownField, shorten(full), "is of the original's configuration and has no effect here; leave it out")
+	case len(d.problems) >= maxProblems: // nobody will read it, and looking for the nearest name takes time
+		d.complain(CodeUnknownField, shorten(full), "is not a known field")
+	default:
+		d.complain(CodeUnknownField, shorten(full), "is not a known field; %s", suggest(name, known, listed))
 	}
 }
 
@@ -109,7 +141,7 @@ func noun(field string) string {
 func isNull(value json.RawMessage) bool { return string(bytes.TrimSpace(value)) == "null" }
 
 // suggest names the known field that is nearest to a mistyped one.
-func suggest(name string, known []string) string {
+func suggest(name string, known, listed []string) string {
 	name = strings.ToLower(shorten(name))
 	best, distance := "", len(name)/2+1
 	for _, k := range known {
@@ -122,7 +154,7 @@ func suggest(name string, known []string) string {
 		}
 	}
 	if best == "" {
-		return "the known ones are " + list(known)
+		return "the known ones are " + list(listed)
 	}
 	return "did you mean \"" + best + "\"?"
 }

@@ -22,7 +22,10 @@ const (
 	CodeInvalidSize       = "invalid_size"       // width or height: range, or no multiple of 16
 	CodeImagesMissing     = "images_missing"     // mode TIA without images
 	CodeImagesUnexpected  = "images_unexpected"  // images with mode TA
-	CodeSourceUnsupported = "source_unsupported" // a kind of source that this build does not fetch
+	CodeSourceUnsupported = "source_unsupported" // a volume: path, and the endpoint has no input root
+	CodeInvalidURL        = "invalid_url"        // of output.upload_url
+	CodeDestination       = "destination"        // a place for the result that this endpoint does not write to
+	CodeTooLong           = "too_long"           // would take more time than the job has
 	CodeInvalidSource     = "invalid_source"     // a source that cannot be read: bad base64, a path outside of the root
 	CodeSourceNotFound    = "source_not_found"   //
 	CodeSourceTooLarge    = "source_too_large"   //

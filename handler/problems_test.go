@@ -125,8 +125,9 @@ func TestProblemsOfSources(t *testing.T) {
 	}
 
 	for _, c := range []badInput{
-		{`{"prompt": "p", "audio": "https://example.com/a.wav"}`, "source_unsupported", "audio", "does not fetch"},
-		{`{"prompt": "p", "audio": "HTTP://example.com/a.wav"}`, "source_unsupported", "audio", "does not fetch"},
+		{`{"prompt": "p", "audio": "https://10.0.0.1/a.wav"}`, "source_forbidden_address", "audio", "send a URL that the whole internet can reach"},
+		{`{"prompt": "p", "audio": "HTTP://127.0.0.1/a.wav"}`, "source_forbidden_address", "audio", "private, local or reserved"},
+		{`{"prompt": "p", "audio_path": "https://u@example.com/a.wav"}`, "source_bad_url", "audio", "user name or password"},
 		{`{"prompt": "p", "audio": "ftp://example.com/a.wav"}`, "invalid_source", "audio", "volume:"},
 		{`{"prompt": "p", "audio_path": "ftp://example.com/a.wav"}`, "invalid_source", "audio_path", "volume:"},
 		{`{"prompt": "p", "audio": "/etc/passwd"}`, "invalid_source", "audio", "is no source"},
@@ -183,7 +184,7 @@ func TestProblemsNoInputRoot(t *testing.T) {
 func TestProblemsAllAtOnce(t *testing.T) {
 	b := newBench(t)
 	_, err := b.handle(t, `{"mode": "TIA", "width": 100, "height": 7, "steps": 0, "frames": 0, "promt": "p", "audio": {"data": "AAAA"},
-		"images": ["volume:absent.png", "https://example.com/b.png", "volume:face.png"]}`)
+		"images": ["volume:absent.png", "https://10.0.0.1/b.png", "volume:face.png"]}`)
 	got := FailureOf(err)
 	var all []string
 	for _, d := range got.Output.Error.Detail {
@@ -193,8 +194,8 @@ func TestProblemsAllAtOnce(t *testing.T) {
 		}
 	}
 	want := []string{
-		"unknown_field promt", "source_unsupported images[1]", "out_of_range frames", "invalid_size width", "invalid_size height", "out_of_range steps",
-		"missing_field prompt", "audio_undecodable audio", "source_not_found images[0]",
+		"unknown_field promt", "out_of_range frames", "invalid_size width", "invalid_size height", "out_of_range steps",
+		"missing_field prompt", "audio_undecodable audio", "source_not_found images[0]", "source_forbidden_address images[1]",
 	}
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)

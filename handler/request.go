@@ -1,7 +1,12 @@
 package handler
 
 import (
+	"encoding/json"
+	"time"
+
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/sampler"
+	"github.com/humo-worker/humo-worker/storage"
 )
 
 // Request is the input of a job, checked and with its defaults filled in. The JSON names are in fields.
@@ -18,13 +23,21 @@ type Request struct {
 	Height int
 	FPS    int
 
-	Steps  int
-	Shift  float64
-	Seed   uint64
-	Scales Scales
+	Steps      int
+	Shift      float64
+	Seed       uint64
+	Scales     Scales
+	StepChange int
+
+	IsolateVocals bool
 
 	Output Output
 	DryRun bool
+
+	bucket *storage.S3Config // the job's own, from beside its input; nil: the endpoint's
+
+	// asked holds the fields as the caller gave them, by their names in the contract.
+	asked map[string]json.RawMessage
 }
 
 // Scales weigh what guides a clip.
@@ -32,24 +45,30 @@ type Scales struct {
 	Text, Audio, Image float64
 }
 
-// Output says how the video is written.
+// Output says how the video is written, and where to.
 type Output struct {
-	CRF int // x264's constant rate factor
+	CRF       int           // x264's constant rate factor
+	UploadURL string        // a presigned PUT for the video, a secret; empty: the store
+	ExpiresIn time.Duration // of the result's URLs; 0: the store's own
 }
 
 // The limits of a request. Sizes and step counts within them may still be more than a machine's memory or patience.
 const (
-	MaxPrompt   = 5000 // characters; the text encoder reads the first 512 tokens
-	MaxImages   = 8
-	MaxFrames   = 1000
-	MaxFPS      = 60
-	MaxSteps    = 250
-	MaxScale    = 100
-	SizeStep    = 16 // the video codec's 8 times the transformer's patch of 2
-	MaxSize     = 2048
-	MinCRF      = 1
-	MaxCRF      = 51
-	maxSeedText = "18446744073709551615"
+	MaxPrompt = 5000 // characters; the text encoder reads the first 512 tokens
+	MaxImages = 8
+	MaxFrames = 1000
+	MaxFPS    = 60
+	MaxSteps  = 250
+	MinShift  = 0.1
+	MaxShift  = 100
+	MaxScale  = 100
+	MaxChange = 1000 // timesteps of the training schedule
+	SizeStep  = 16   // the video codec's 8 times the transformer's patch of 2
+	MaxSize   = 2048
+	MinCRF    = 1
+	MaxCRF    = 51
+	MaxURL    = 8192 // characters
+	maxSeed   = "18446744073709551615"
 )
 
 // defaults are those of the reference's configuration, but for the size, which is that of its scripts, and the seed,
@@ -58,7 +77,7 @@ func defaults(variant inference.Variant) Request {
 	return Request{
 		Variant: variant,
 		Frames:  97, Width: 832, Height: 480, FPS: 25,
-		Steps: 50, Shift: 5,
+		Steps: 50, Shift: 5, StepChange: sampler.DefaultStepChange,
 		Output: Output{CRF: 18},
 	}
 }

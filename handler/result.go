@@ -10,48 +10,64 @@ import (
 
 // Result is the output of a job.
 type Result struct {
-	VideoURL  string                      `json:"video_url,omitempty"`
-	ExpiresAt time.Time                   `json:"expires_at,omitzero"` // of VideoURL
-	Key       string                      `json:"key,omitempty"`
-	Seed      uint64                      `json:"seed"`
-	Mode      inference.Mode              `json:"mode"`
-	Variant   inference.Variant           `json:"variant"`
-	Frames    int                         `json:"frames"` // as made: 4k+1
-	FPS       int                         `json:"fps"`
-	Width     int                         `json:"width"`
-	Height    int                         `json:"height"`
-	DurationS float64                     `json:"duration_s"`
-	Timings   map[inference.Stage]float64 `json:"timings,omitempty"` // seconds
-	DryRun    bool                        `json:"dry_run,omitempty"`
+	VideoURL    string                      `json:"video_url,omitempty"`
+	ExpiresAt   time.Time                   `json:"expires_at,omitzero"` // of VideoURL
+	Key         string                      `json:"key,omitempty"`       // of the video; none if it was uploaded to the job's own address
+	ManifestURL string                      `json:"manifest_url,omitempty"`
+	Seed        uint64                      `json:"seed"`
+	Mode        inference.Mode              `json:"mode"`
+	Variant     inference.Variant           `json:"variant"`
+	Frames      int                         `json:"frames"` // as made: 4k+1
+	FPS         int                         `json:"fps"`
+	Width       int                         `json:"width"`
+	Height      int                         `json:"height"`
+	DurationS   float64                     `json:"duration_s"`
+	Timings     map[inference.Stage]float64 `json:"timings,omitempty"`  // seconds
+	Replaced    bool                        `json:"replaced,omitempty"` // another clip was stored under the job's id before
+	DryRun      bool                        `json:"dry_run,omitempty"`
+	Estimate    *Estimate                   `json:"estimate,omitempty"` // of a dry run
 }
 
-func newResult(spec inference.Spec, clip *inference.Clip, object storage.Object) *Result {
+// Estimate is what denoising, nearly all of the work, would take: Passes × Steps calls of the transformer with Tokens
+// each.
+type Estimate struct {
+	Passes  int     `json:"passes"`
+	Steps   int     `json:"steps"`
+	Tokens  int     `json:"tokens"`
+	TFLOP   float64 `json:"tflop"`
+	Seconds float64 `json:"seconds,omitempty"` // at this machine's speed; none: not known
+}
+
+func newResult(spec inference.Spec, clip *inference.Clip) *Result {
 	timings := map[inference.Stage]float64{}
 	for stage, seconds := range clip.Timings {
 		timings[stage] = milliseconds(seconds)
 	}
 	return &Result{
-		VideoURL: object.URL, ExpiresAt: object.ExpiresAt, Key: object.Key,
 		Seed: clip.Seed, Mode: spec.Mode, Variant: spec.Variant,
 		Frames: clip.Frames, FPS: clip.FPS, Width: clip.Width, Height: clip.Height,
 		DurationS: milliseconds(clip.Duration), Timings: timings,
 	}
 }
 
+// link adds the links to what is stored. manifest is empty if none is.
+func (r *Result) link(video, manifest storage.Object) {
+	r.VideoURL, r.ExpiresAt, r.Key, r.ManifestURL = video.URL, video.ExpiresAt, video.Key, manifest.URL
+}
+
 // dryResult is what would have been made.
-func dryResult(spec inference.Spec) *Result {
-	frames := wholeFrames(spec.Frames)
+func dryResult(spec inference.Spec, e inference.Estimate) *Result {
 	return &Result{
 		DryRun: true, Seed: spec.Seed, Mode: spec.Mode, Variant: spec.Variant,
-		Frames: frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
-		DurationS: milliseconds(float64(frames) / float64(spec.FPS)),
+		Frames: e.Frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
+		DurationS: milliseconds(float64(e.Frames) / float64(spec.FPS)),
+		Estimate: &Estimate{
+			Passes: e.Passes, Steps: e.Steps, Tokens: e.Tokens, TFLOP: milliseconds(e.FLOP / 1e12), Seconds: milliseconds(e.Seconds),
+		},
 	}
 }
 
-// wholeFrames rounds down to 4k+1, which is what the video codec of the model can hold.
-func wholeFrames(frames int) int { return (frames-1)/4*4 + 1 }
-
-// milliseconds rounds seconds to what is worth reading. JSON has no infinities; 0 stands for nonsense.
+// milliseconds rounds to what is worth reading. JSON has no infinities; 0 stands for nonsense.
 func milliseconds(seconds float64) float64 {
 	if math.IsNaN(seconds) || math.IsInf(seconds, 0) {
 		return 0

@@ -11,7 +11,7 @@ import (
 // Source says where the bytes of an input are. The zero value is none, as after a problem.
 type Source struct {
 	kind  sourceKind
-	value string // volume, local: a path; base64: the text; raw: percent-encoded bytes
+	value string // volume, local: a path; base64: the text; raw: percent-encoded bytes; url: may hold a secret
 }
 
 type sourceKind int
@@ -22,9 +22,10 @@ const (
 	localSource             // any path of this machine; the person at the keyboard only
 	base64Source
 	rawSource // a data: URI that is not base64
+	urlSource // http or https
 )
 
-const sourceKinds = "send a data: URI, base64 in {\"data\": …, \"type\": …}, or a volume: path"
+const sourceKinds = "send an https URL, a data: URI, base64 in {\"data\": …, \"type\": …}, or a volume: path"
 
 // source reads a source. plainPath: a path without a prefix is one inside the input root, as in the original's
 // configuration.
@@ -63,6 +64,8 @@ func (d *draft) base64Object(name string, value json.RawMessage) Source {
 func (d *draft) sourceText(name, s string, plainPath bool) Source {
 	scheme, rest, hasScheme := strings.Cut(s, ":")
 	switch scheme = strings.ToLower(scheme); {
+	case hasScheme && (scheme == "https" || scheme == "http"):
+		return Source{urlSource, s}
 	case d.localPaths && s != "":
 		return Source{localSource, s}
 	case hasScheme && scheme == "volume":
@@ -77,8 +80,6 @@ func (d *draft) sourceText(name, s string, plainPath bool) Source {
 			return Source{base64Source, data}
 		}
 		return Source{rawSource, data}
-	case hasScheme && (scheme == "https" || scheme == "http"):
-		d.complain(CodeSourceUnsupported, name, "is a URL, which this version does not fetch; %s", sourceKinds)
 	case plainPath && s != "" && !strings.Contains(s, "://"):
 		return Source{volumeSource, s}
 	default:

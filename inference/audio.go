@@ -62,6 +62,22 @@ func (a *AudioEncoder) Encode(ctx context.Context, wave []float32, fps int, prog
 	return &AudioFeatures{frames, dim, data}, err
 }
 
+// hear encodes the sound, or the voices in it alone. Progress counts the segments of both networks as one row.
+func (m *Models) hear(ctx context.Context, s *Spec, in *Material, voices *separator, step func(done, total int)) (*AudioFeatures, error) {
+	if voices == nil {
+		return m.Audio.Encode(ctx, in.Wave, s.FPS, step)
+	}
+	before, after := 0, (len(in.Wave)+whisper.SegmentSamples-1)/whisper.SegmentSamples
+	wave, err := voices.isolate(ctx, in, func(done, total int) {
+		before = total
+		step(done, total+after)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m.Audio.Encode(ctx, wave, s.FPS, func(done, total int) { step(before+done, before+total) })
+}
+
 // segment encodes 30 seconds and appends their rows to the bands.
 func (a *AudioEncoder) segment(ctx context.Context, chain *ort.Chain, mel []float32, bands *[whisper.Bands][]float32) (err error) {
 	in, err := ort.FromFloat32s([]int64{whisper.Mels, whisper.SegmentColumns}, mel)

@@ -32,6 +32,9 @@ type Engine struct {
 
 	mu     sync.Mutex
 	models map[Variant]*Models
+
+	speed  speedometer
+	prints fingerprints
 }
 
 // Models are the networks that one variant needs.
@@ -61,6 +64,15 @@ func (e *Engine) Decompose() { e.decompose = true }
 
 // Close unloads ONNX Runtime.
 func (e *Engine) Close() error { return e.rt.Close() }
+
+// Prepare opens the networks of a variant: names, sizes and the library are checked, weights stay in their files.
+func (e *Engine) Prepare(ctx context.Context, v Variant) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := e.Models(v)
+	return err
+}
 
 // Models opens the networks of a variant. It fails with one fault that lists all missing files, or with one per
 // checkpoint that lists all missing tensors.

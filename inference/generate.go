@@ -19,6 +19,7 @@ const MaxAudioSeconds = 600
 // Material is what a clip is made of, decoded.
 type Material struct {
 	Wave     []float32        // 16 kHz mono
+	Stereo   [2][]float32     // 44.1 kHz, left and right, of the same sound; with Spec.IsolateVocals only
 	Pictures []*media.Picture // TIA: in the order given
 	Noise    []float32        // [16, F + references, h, w]; nil: drawn from Spec.Seed
 }
@@ -44,6 +45,7 @@ func (e *Engine) Generate(ctx context.Context, s Spec, observe func(Progress)) (
 		return nil, err
 	}
 	watch.end()
+	e.learn(s, c)
 	return c, nil
 }
 
@@ -60,6 +62,11 @@ func Decode(ctx context.Context, s *Spec) (*Material, error) {
 		return nil, err
 	}
 	m := &Material{Wave: wave}
+	if s.IsolateVocals {
+		if m.Stereo[0], m.Stereo[1], err = media.DecodeStereo(ctx, s.AudioPath, MaxAudioSeconds); err != nil {
+			return nil, err
+		}
+	}
 	for _, path := range s.ImagePaths {
 		p, err := media.DecodeImage(path)
 		if err != nil {
@@ -96,7 +103,13 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	if err != nil {
 		return nil, err
 	}
-	c, err := m.condition(ctx, s, in, frames, observe)
+	var voices *separator
+	if s.IsolateVocals {
+		if voices, err = e.openSeparator(s.Variant); err != nil {
+			return nil, err
+		}
+	}
+	c, err := m.condition(ctx, s, in, frames, voices, observe)
 	if err != nil {
 		return nil, err
 	}
@@ -124,13 +137,13 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	return latents.Slice(0, total-c.refs.Frames), nil
 }
 
-// condition runs the encoders: text, audio, image.
-func (m *Models) condition(ctx context.Context, s *Spec, in *Material, frames int, observe func(Stage) func(done, total int)) (c *conditions, err error) {
+// condition runs the encoders: text, audio, image. With voices, the audio encoder hears them alone.
+func (m *Models) condition(ctx context.Context, s *Spec, in *Material, frames int, voices *separator, observe func(Stage) func(done, total int)) (c *conditions, err error) {
 	c = new(conditions)
 	if c.prompt, c.negative, err = m.embedPrompts(ctx, s, observe(StageText)); err != nil {
 		return nil, err
 	}
-	features, err := m.Audio.Encode(ctx, in.Wave, s.FPS, observe(StageAudio))
+	features, err := m.hear(ctx, s, in, voices, observe(StageAudio))
 	if err != nil {
 		return nil, err
 	}

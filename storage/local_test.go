@@ -1,9 +1,11 @@
 package storage_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
-	"net/url"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/storage"
 	"github.com/humo-worker/humo-worker/storage/storagetest"
@@ -19,13 +23,65 @@ import (
 
 func TestLocal(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Subject {
-		dir := filepath.Join(t.TempDir(), "out put") // made by NewLocal; the blank must come back escaped
+		dir := filepath.Join(t.TempDir(), "out put") // made by OpenLocal
+		store := serve(t, dir)
 		return storagetest.Subject{
-			Store:   open(t, dir),
-			Fetch:   fetch,
-			Visible: func(t *testing.T) []string { return files(t, dir) },
+			Store:   store,
+			Visible: func(t *testing.T) []string { return slices.DeleteFunc(files(t, dir), isPartial) },
+			Residue: func(t *testing.T) []string {
+				return slices.DeleteFunc(files(t, dir), func(f string) bool { return !isPartial(f) })
+			},
+			Interrupts: map[string]func(*testing.T, string) error{
+				"Cancelled": func(t *testing.T, key string) error { return cancelledInTheMiddle(t, store, key) },
+			},
+			Backdated: func(age time.Duration) storage.Store { return storage.Backdated(store, age) },
 		}
 	})
+}
+
+func isPartial(name string) bool { return strings.HasSuffix(name, ".partial") }
+
+// serve opens a store whose files a server on this machine serves.
+func serve(t *testing.T, dir string) *storage.Local {
+	t.Helper()
+	var store *storage.Local
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { store.Files().ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	var err error
+	if store, err = storage.OpenLocal(storage.LocalConfig{Output: dir, BaseURL: server.URL + "/", Secret: "s3cret"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() }) //nolint:errcheck // a folder handle
+	return store
+}
+
+// cancelledInTheMiddle puts a pipe, and cancels after its first half.
+func cancelledInTheMiddle(t *testing.T, store storage.Store, key string) error {
+	t.Helper()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() {
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = w.Write(make([]byte, 1<<20)) // more than a pipe holds: most of it has been read then
+			cancel()
+			err = errors.Join(err, w.Close())
+		}
+		done <- err
+	}()
+	_, err := store.Put(ctx, key, pipe, "video/mp4")
+	if writeErr := <-done; writeErr != nil {
+		t.Fatal(writeErr)
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	return err
 }
 
 func TestLocalURLIsAbsolute(t *testing.T) {
@@ -165,27 +221,6 @@ func whole(data []byte) bool {
 	return len(data) == 8<<20 && strings.Count(string(data), string(data[:1])) == len(data)
 }
 
-func TestSegment(t *testing.T) {
-	for _, name := range []string{"local_test", "9f8e-11-e2.x", "A"} {
-		if got := storage.Segment(name); got != name {
-			t.Errorf("Segment(%q) = %q, want it unchanged", name, got)
-		}
-	}
-	seen := map[string]string{}
-	for _, name := range []string{
-		"", ".", "..", "../x", "a/b", "a_b", "a\\b", "a b", "-rf", ".hidden", "ü", "\x00", strings.Repeat("a", 5000), strings.Repeat("a", 5001),
-	} {
-		got := storage.Segment(name)
-		if !storage.ValidKey(got+"/video.mp4") || strings.Contains(got, "/") {
-			t.Errorf("Segment(%.20q) = %q, which is no safe part of a key", name, got)
-		}
-		if other, ok := seen[got]; ok {
-			t.Errorf("Segment gives %q for both %.20q and %.20q", got, name, other)
-		}
-		seen[got] = name
-	}
-}
-
 func open(t *testing.T, dir string) *storage.Local {
 	t.Helper()
 	store, err := storage.NewLocal(dir)
@@ -194,19 +229,6 @@ func open(t *testing.T, dir string) *storage.Local {
 	}
 	t.Cleanup(func() { store.Close() }) //nolint:errcheck // a folder handle
 	return store
-}
-
-func fetch(t *testing.T, object storage.Object) []byte {
-	t.Helper()
-	u, err := url.Parse(object.URL)
-	if err != nil || u.Scheme != "file" {
-		t.Fatalf("URL %q: scheme %q, error %v; want file", object.URL, u.Scheme, err)
-	}
-	data, err := os.ReadFile(u.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func write(t *testing.T, content string) string {

@@ -9,7 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errNoSync = unix.EINVAL
+var (
+	errNoSync    = unix.EINVAL
+	errNotFolder = unix.ENOTDIR // a key below another object
+)
 
 // lock takes the file's advisory lock without waiting and fails when another open file holds it. The lock ends with
 // the process. Where the file system knows no locks it does nothing: results are still whole, but a killed process's

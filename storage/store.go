@@ -1,15 +1,13 @@
-// Package storage puts finished files where the caller of a job can reach them. A Put is all or nothing: a key shows
-// the whole file or what it showed before, whatever happens to the process in between.
+// Package storage puts finished files where the caller of a job can reach them, and gives out the links to them.
 //
-// It knows no job and no video: keys, files and content types only.
+// It knows keys, files and content types; of jobs only the names under which they bring a bucket or an address of
+// their own, so that an error can name what to correct. Nothing it returns or logs holds a secret, but for the
+// signature in an Object's URL, which is the caller's.
 package storage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"io/fs"
-	"strings"
+	"errors"
 	"time"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -17,64 +15,105 @@ import (
 
 // Object is a stored file.
 type Object struct {
-	Key       string
+	Key       string // as it was given: without the prefix of a bucket
 	URL       string
 	ExpiresAt time.Time // when the URL ends; zero: never
 }
 
-// Store keeps files under keys. An implementation passes storagetest.Run.
+// Store keeps files under keys. An implementation passes storagetest.Run and may be used by several goroutines.
+//
+// Keys are slash-separated paths as ValidKey defines them; no key is the folder of another. Errors are fault.Errors,
+// or the context's cause when the context ended. What may go better the next time is marked as retryable.
 type Store interface {
-	// Put stores the local file under key, replacing what is there, and returns once the object is durable. A key is a
-	// slash-separated path as ValidKey defines it.
+	// Put stores the local file under key and returns once the object is durable. It is
+	//   - atomic: the key shows the whole file or what it showed before, whatever happens to the process, the
+	//     connection or the context in between, and what was sent of an unfinished file is removed;
+	//   - replacing: the object that was there is gone, and links to it now lead to the new one;
+	//   - idempotent: the same Put again leaves the same object. After an error the key may show either one.
+	// Short failures are retried inside. contentType is what a GET of the URL answers with; a local store tells it
+	// from the key's extension.
 	Put(ctx context.Context, key, file, contentType string) (Object, error)
+
+	// Get reads a small object, such as a manifest, of at most MaxGet bytes. The error is ErrNotFound, for errors.Is,
+	// when there is none.
+	Get(ctx context.Context, key string) ([]byte, error)
+
+	// Sign gives a fresh URL of a stored object. The error is ErrNotFound when there is none.
+	Sign(ctx context.Context, key string) (Object, error)
 }
 
-// maxSegment leaves room, within the 255 bytes that file systems allow, for what a store adds to a name.
-const maxSegment = 200
+// MaxGet bounds what Get reads.
+const MaxGet = 4 << 20
 
-// ValidKey reports whether key is a relative, slash-separated path of visible names: nothing empty, no "." or "..",
-// no name with a leading dot (stores keep such names for themselves), only letters, digits and "._-" of ASCII.
-func ValidKey(key string) bool {
-	if !fs.ValidPath(key) || key == "." || len(key) > 1024 {
-		return false
+// ErrNotFound is in the chain of the errors of Get and Sign when there is no such object.
+var ErrNotFound = errors.New("no such object")
+
+// The codes of this package's errors.
+const (
+	CodeInvalidKey      = "invalid_key"
+	CodeNotFound        = "object_not_found"
+	CodeTooLarge        = "object_too_large" // larger than MaxGet
+	CodeInvalidSetting  = "invalid_setting"
+	CodeNoBucket        = "no_bucket"        // no destination is configured
+	CodeBucketNotFound  = "bucket_not_found" // the server knows no such bucket
+	CodeBucketElsewhere = "bucket_elsewhere" // wrong region or endpoint for the bucket
+	CodeDenied          = "storage_denied"   // credentials or permissions
+	CodeFailed          = "storage_failed"   // everything else
+	CodeInvalidURL      = "invalid_upload_url"
+	CodeUploadRefused   = "upload_refused" // a presigned PUT was answered, with a refusal
+	CodeUploadFailed    = "upload_failed"  // a presigned PUT did not get through
+)
+
+// How long a URL may be good for: S3 refuses more than a week, and under a minute no caller gets to use it. Results
+// are good for a week unless settings or the job say otherwise, as those of RunPod's own SDK are.
+const (
+	MinExpiry     = time.Minute
+	MaxExpiry     = 7 * 24 * time.Hour
+	DefaultExpiry = MaxExpiry
+)
+
+// WithExpiry is the same store with another lifetime of URLs, the one that a job asks for. Stores whose URLs do not
+// expire stay as they are.
+func WithExpiry(store Store, lifetime time.Duration) (Store, error) {
+	if lifetime < MinExpiry || lifetime > MaxExpiry {
+		return nil, fault.New("out_of_range", "output.expires_in", "must be from %.0f to %.0f seconds (1 minute to 7 days)",
+			MinExpiry.Seconds(), MaxExpiry.Seconds())
 	}
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment[0] == '.' || len(segment) > maxSegment || strings.ContainsFunc(segment, unsafe) {
-			return false
-		}
+	if s, ok := store.(interface {
+		withExpiry(time.Duration) Store
+	}); ok {
+		return s.withExpiry(lifetime), nil
 	}
-	return true
+	return store, nil
 }
 
-// Segment makes one part of a key of any name, such as a job id that came over the network. Names that are safe stay
-// as they are; others are rewritten and get a digest of the original, so that different names do not
-// share a segment.
-func Segment(name string) string {
-	if len(name) <= maxSegment/2 && name != "" && name[0] != '.' && !strings.ContainsFunc(name, unsafe) {
-		return name
+// lifetime is the lifetime that a setting in seconds means; 0 is the default.
+func lifetime(seconds int) (time.Duration, bool) {
+	if seconds == 0 {
+		return DefaultExpiry, true
 	}
-	sum := sha256.Sum256([]byte(name))
-	safe := strings.Map(func(r rune) rune {
-		if unsafe(r) {
-			return '_'
-		}
-		return r
-	}, strings.TrimLeft(name, ".-"))
-	if safe == "" {
-		safe = "_"
-	}
-	return safe[:min(len(safe), maxSegment/2)] + "-" + hex.EncodeToString(sum[:6])
+	d := time.Duration(seconds) * time.Second
+	return d, d >= MinExpiry && seconds <= int(MaxExpiry.Seconds())
 }
 
-func unsafe(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
-		return false
-	}
-	return true
+func notFound(key string) error {
+	return fault.New(CodeNotFound, "key", "there is no object %q in the store", key).Because(ErrNotFound)
 }
 
-func badKey(key string) error {
-	return fault.New("invalid_key", "key",
-		"%q is no storage key: use a relative path of letters, digits, '.', '_' and '-' whose names do not begin with a dot", key)
+func tooLarge(key string) error {
+	return fault.New(CodeTooLarge, "key", "the object %q has more than %d bytes; fetch it through its URL", key, MaxGet)
 }
+
+// None is the Store of a worker that must not keep results on its own disk and has no bucket: whatever is asked of
+// it fails with the names of the settings that are missing.
+type None struct{}
+
+func (None) Put(context.Context, string, string, string) (Object, error) {
+	return Object{}, errNoBucket
+}
+func (None) Get(context.Context, string) ([]byte, error)  { return nil, errNoBucket }
+func (None) Sign(context.Context, string) (Object, error) { return Object{}, errNoBucket }
+
+var errNoBucket = fault.New(CodeNoBucket, "BUCKET_ENDPOINT_URL",
+	"there is no bucket for the result: set BUCKET_ENDPOINT_URL, BUCKET_NAME, BUCKET_ACCESS_KEY_ID and BUCKET_SECRET_ACCESS_KEY on the endpoint, "+
+		"or give the job an s3Config or an output.upload_url")

@@ -73,7 +73,7 @@ func TestKilledWithRealEngine(t *testing.T) {
 	}
 }
 
-// leftovers are the files below dir but the weights and whole videos.
+// leftovers are the files below dir but the weights and results.
 func leftovers(t *testing.T, dir string) []string {
 	t.Helper()
 	var all []string
@@ -81,7 +81,7 @@ func leftovers(t *testing.T, dir string) []string {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		if !strings.HasPrefix(path, filepath.Join(dir, "weights")) && filepath.Base(path) != "video.mp4" || strings.HasPrefix(path, filepath.Join(dir, "tmp")) {
+		if !strings.HasPrefix(path, filepath.Join(dir, "weights")) && filepath.Base(path) != "video.mp4" && filepath.Base(path) != "manifest.json" || strings.HasPrefix(path, filepath.Join(dir, "tmp")) {
 			all = append(all, path)
 		}
 		return nil

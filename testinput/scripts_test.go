@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "scripts",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("LIBRARY", library())
 			e.Setenv("ONNXRUNTIME_LIB", library())
 			e.Setenv("HUMO_TMP", filepath.Join(e.WorkDir, "scratch"))
 			e.Setenv("HUMO_WEIGHTS", filepath.Join(e.WorkDir, "weights"))
@@ -35,7 +36,7 @@ func TestScripts(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(e.WorkDir, "weights"), os.DirFS(demo)); err != nil {
 				return err
 			}
-			for _, name := range []string{"test_input.json", "test_input_tia.json", "voice.wav", "person.png"} {
+			for _, name := range []string{"test_input.json", "test_input_tia.json", "test_input_original.json", "test_input_full.json", "voice.wav", "person.png"} {
 				data, err := os.ReadFile(name)
 				if err == nil {
 					err = os.MkdirAll(filepath.Join(e.WorkDir, "testinput"), 0o755)

@@ -16,18 +16,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/humo-worker/humo-worker/handler"
+	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/weights"
 )
 
 // Engine is an open engine.
 type Engine interface {
 	handler.Engine
 	io.Closer
+
+	// Prepare makes ready what clips of a variant need, so that the first does not wait for it.
+	Prepare(ctx context.Context, v inference.Variant) error
 }
 
 // Rooms is what the commands need of the other rooms.
 type Rooms struct {
 	OpenEngine func(Settings, zerolog.Logger) (Engine, error)
 	WriteDemo  func(dir string) error
+	Wanted     func(variant string, separator bool) ([]weights.File, error) // the files to pull
 	Parity     func(ctx context.Context, s Settings, log zerolog.Logger, dir string, out io.Writer) (failed int, err error)
 }
 
@@ -131,7 +137,7 @@ by --test_input, else by ./test_input.json, else by ./testinput/test_input.json,
 	root.SetErr(a.Stderr)
 	root.SetVersionTemplate("humo-worker {{.Version}}\n")
 	flags.bind(root.Flags())
-	root.AddCommand(a.generate(), a.weights(), a.parity(), a.version())
+	root.AddCommand(a.generate(), a.schema(), a.weights(), a.parity(), a.version())
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/parity"
 	"github.com/humo-worker/humo-worker/inference/weights"
+	"github.com/humo-worker/humo-worker/storage"
 )
 
 // realRooms puts the real rooms together: the only place that does.
@@ -19,8 +20,23 @@ func realRooms() Rooms {
 			return inference.Open(s.Inference, log)
 		},
 		WriteDemo: weights.WriteDemo,
+		Wanted:    weights.Wanted,
 		Parity:    runParity,
 	}
+}
+
+// store is an open store.
+type store interface {
+	storage.Store
+	io.Closer
+}
+
+// openStore opens the bucket when one is meant, else the output folder.
+func openStore(s Settings) (store, error) {
+	if s.Bucket.Enabled() {
+		return storage.OpenS3(s.Bucket)
+	}
+	return storage.OpenLocal(s.Output)
 }
 
 // runParity runs the set in dir on the set's own weights.

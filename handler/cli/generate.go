@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/humo-worker/humo-worker/handler"
+	"github.com/humo-worker/humo-worker/storage"
 )
 
 // generateFlags are the flags of generate that are fields of a job. All are text here: what is a valid value is the
@@ -32,11 +34,14 @@ var generateFlags = []struct {
 	{"scale-t", "scale_t", "x", "guidance scale of the text (default: the model's)"},
 	{"scale-a", "scale_a", "x", "guidance scale of the audio (default: the model's)"},
 	{"scale-i", "scale_i", "x", "guidance scale of the pictures, 1.7B only (default: the model's)"},
+	{"step-change", "step_change", "n", "timestep at which the guidance changes, 17B with pictures only (default 980)"},
+	{"isolate-vocals", "isolate_vocals", "bool", "let the model hear the voice without music and noise"},
+	{"dry-run", "dry_run", "bool", "check everything and estimate the time; make nothing"},
 }
 
 // generate is a job from flags. Its sources are files of this machine.
 func (a *App) generate() *cobra.Command {
-	var audio, outputDir string
+	var audio, outputDir, config string
 	var images []string
 	values := make([]flagValue, len(generateFlags))
 	cmd := &cobra.Command{
@@ -53,7 +58,7 @@ func (a *App) generate() *cobra.Command {
 			if err := addFiles(input, audio, images); err != nil {
 				return err
 			}
-			return a.makeClip(cmd, input, outputDir)
+			return a.makeClip(cmd, input, outputDir, config)
 		},
 	}
 	flags := cmd.Flags()
@@ -61,9 +66,13 @@ func (a *App) generate() *cobra.Command {
 	for i, f := range generateFlags {
 		values[i].kind = f.kind
 		flags.Var(&values[i], f.flag, f.usage)
+		if f.kind == "bool" {
+			flags.Lookup(f.flag).NoOptDefVal = "true"
+		}
 	}
 	flags.StringVar(&audio, "audio", "", "voice track, a `file`")
 	flags.StringArrayVar(&images, "image", nil, "reference picture, a `file`; may be repeated")
+	flags.StringVar(&config, "config", "", "`file` with defaults: the original's generate.yaml, or the fields of a job in YAML (default $HUMO_CONFIG)")
 	flags.StringVar(&outputDir, "output-dir", "", "`folder` for the result (default $HUMO_OUTPUT, then ./output)")
 	return cmd
 }
@@ -91,7 +100,7 @@ func addFiles(input map[string]any, audio string, images []string) error {
 	return nil
 }
 
-func (a *App) makeClip(cmd *cobra.Command, input map[string]any, outputDir string) error {
+func (a *App) makeClip(cmd *cobra.Command, input map[string]any, outputDir, config string) error {
 	ctx := cmd.Context()
 	show := newDisplay(a.Stderr, a.Stderr)
 	settings, log, err := a.start(show, "")
@@ -100,6 +109,10 @@ func (a *App) makeClip(cmd *cobra.Command, input map[string]any, outputDir strin
 	}
 	if outputDir != "" {
 		settings.Output.Output = outputDir
+		settings.Bucket = storage.S3Config{} // the flag wins over the environment's
+	}
+	if config != "" {
+		settings.Jobs.File = config
 	}
 	data, err := json.Marshal(input)
 	if err != nil {
@@ -132,9 +145,14 @@ func (v *flagValue) String() string     { return "" } // the usage says the defa
 func (v *flagValue) Set(s string) error { v.text = s; return nil }
 func (v *flagValue) Type() string       { return v.kind }
 
-// json is the value of a job's field: a number where one is written in a numeric flag, else text.
+// json is the value of a job's field: a number where one is written in a numeric flag, true or false in a flag of
+// that kind, else text.
 func (v *flagValue) json(kind string) any {
 	switch kind {
+	case "bool":
+		if yes, err := strconv.ParseBool(v.text); err == nil {
+			return yes
+		}
 	case "n", "x", "pixels", "n|auto":
 		if number := json.Number(v.text); json.Valid([]byte(v.text)) && v.text != "" && strings.ContainsAny(v.text[:1], "-0123456789") {
 			return number

@@ -10,7 +10,6 @@ import (
 
 	"github.com/humo-worker/humo-worker/handler"
 	"github.com/humo-worker/humo-worker/inference"
-	"github.com/humo-worker/humo-worker/storage"
 )
 
 // start reads the settings and opens the log. level wins over the environment's unless it is empty.
@@ -30,10 +29,16 @@ func (a *App) start(out io.Writer, level string) (Settings, zerolog.Logger, erro
 // open opens the rooms that a job passes through. Opening the store and the folder for temporary files removes what
 // killed processes left there.
 func (a *App) open(settings Settings, log zerolog.Logger) (jobs *handler.Handler, shut func(), err error) {
+	engine := &lateEngine{open: func() (Engine, error) { return a.Rooms.OpenEngine(settings, log) }}
+	return a.openWith(settings, engine, log)
+}
+
+// openWith is open with an engine that the caller made, which shut closes.
+func (a *App) openWith(settings Settings, engine *lateEngine, log zerolog.Logger) (jobs *handler.Handler, shut func(), err error) {
 	if err := settings.validate(); err != nil {
 		return nil, nil, err
 	}
-	store, err := storage.NewLocal(settings.Output.Dir())
+	store, err := openStore(settings)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -41,7 +46,6 @@ func (a *App) open(settings Settings, log zerolog.Logger) (jobs *handler.Handler
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
-	engine := &lateEngine{open: func() (Engine, error) { return a.Rooms.OpenEngine(settings, log) }}
 	shut = func() {
 		if err := errors.Join(engine.Close(), scratch.Close(), store.Close()); err != nil {
 			log.Warn().Err(err).Msg("Something could not be closed.")
@@ -69,6 +73,31 @@ func (l *lateEngine) Generate(ctx context.Context, spec inference.Spec, observe 
 		return nil, err
 	}
 	return engine.Generate(ctx, spec, observe)
+}
+
+func (l *lateEngine) Estimate(ctx context.Context, spec inference.Spec) (inference.Estimate, error) {
+	engine, err := l.get()
+	if err != nil {
+		return inference.Estimate{}, err
+	}
+	return engine.Estimate(ctx, spec)
+}
+
+func (l *lateEngine) Identify(ctx context.Context, v inference.Variant) (*inference.Identity, error) {
+	engine, err := l.get()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Identify(ctx, v)
+}
+
+// Prepare opens the engine and the networks of a variant.
+func (l *lateEngine) Prepare(ctx context.Context, v inference.Variant) error {
+	engine, err := l.get()
+	if err != nil {
+		return err
+	}
+	return engine.Prepare(ctx, v)
 }
 
 func (l *lateEngine) get() (Engine, error) {

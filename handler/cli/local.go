@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -36,8 +37,7 @@ func (a *App) work(ctx context.Context, flags rootFlags, ignored []string) error
 		log.Error().Msg("--rp_serve_api: this version has no local HTTP API; use --test_input, or the generate command.")
 		return errReported
 	case flags.testInput == "" && settings.Queue.GetJob != "":
-		log.Error().Msg("RUNPOD_WEBHOOK_GET_JOB is set, but this version cannot take jobs from RunPod's queue; unset it, or give a job with --test_input.")
-		return errReported
+		return a.queue(ctx, settings, flags.logLevel)
 	}
 	return a.localTest(ctx, settings, log, show, flags.testInput)
 }
@@ -66,7 +66,7 @@ func (a *App) localTest(ctx context.Context, settings Settings, log zerolog.Logg
 	}
 	defer shut()
 	progress := show.progress(jobLog)
-	result, err := jobs.Handle(ctx, handler.Job{ID: test.ID, Input: test.Input}, progress)
+	result, err := jobs.Handle(ctx, handler.Job{ID: test.ID, Input: test.Input, S3: test.S3, Timeout: test.timeout()}, progress)
 	progress.Close()
 	if stop, ok := errors.AsType[interrupted](context.Cause(ctx)); ok && err != nil {
 		log.Info().Msg(stop.line())
@@ -88,7 +88,15 @@ func (a *App) localTest(ctx context.Context, settings Settings, log zerolog.Logg
 type test struct {
 	ID     string          `json:"id"`
 	Input  json.RawMessage `json:"input"`
-	folder string          // where it was found: its volume: paths start there
+	S3     json.RawMessage `json:"s3Config"`
+	Policy struct {
+		ExecutionTimeout int64 `json:"executionTimeout"` // milliseconds
+	} `json:"policy"`
+	folder string // where it was found: its volume: paths start there
+}
+
+func (t *test) timeout() time.Duration {
+	return time.Duration(t.Policy.ExecutionTimeout) * time.Millisecond
 }
 
 // defaultTests are looked for in this order.

@@ -84,7 +84,7 @@ func (b *barReporter) Progress(p inference.Progress) {
 	total := int64(max(p.Steps, 1))
 	if b.bar == nil || p.Stage != b.stage {
 		b.finish()
-		b.stage, b.bar = p.Stage, b.container().New(total, mpb.BarStyle(),
+		b.stage, b.bar = p.Stage, b.display.container().New(total, mpb.BarStyle(),
 			mpb.PrependDecorators(decor.Name(string(p.Stage), decor.WC{W: 8, C: decor.DindentRight}), decor.CountersNoUnit("%d/%d", decor.WC{W: 9})),
 			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.OnComplete(decor.Spinner(nil, decor.WC{W: 2}), "  "),
 				decor.OnComplete(decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), " done")))
@@ -94,13 +94,24 @@ func (b *barReporter) Progress(p inference.Progress) {
 }
 
 // container makes the area that bars are drawn in, when the first one is.
-func (b *barReporter) container() *mpb.Progress {
-	b.display.mu.Lock()
-	defer b.display.mu.Unlock()
-	if b.display.bar == nil {
-		b.display.bar = mpb.New(mpb.WithOutput(b.display.bars), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
+func (d *display) container() *mpb.Progress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bar == nil {
+		d.bar = mpb.New(mpb.WithOutput(d.bars), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
 	}
-	return b.display.bar
+	return d.bar
+}
+
+// leave waits for the last picture of the bars, all of which have ended, and gives the area up.
+func (d *display) leave() {
+	d.mu.Lock()
+	container := d.bar
+	d.bar = nil
+	d.mu.Unlock()
+	if container != nil {
+		container.Wait()
+	}
 }
 
 func (b *barReporter) finish() {
@@ -115,11 +126,7 @@ func (b *barReporter) Close() {
 		return
 	}
 	b.bar.Abort(false)
-	b.display.mu.Lock()
-	container := b.display.bar
-	b.display.bar = nil
-	b.display.mu.Unlock()
-	container.Wait()
+	b.display.leave()
 }
 
 // lineReporter logs a line per stage and one now and then within a stage.

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 			WriteDemo: func(dir string) error {
 				return os.MkdirAll(filepath.Join(dir, "HuMo"), 0o755)
 			},
+			Wanted: wantedRows,
 			Parity: func(_ context.Context, _ cli.Settings, _ zerolog.Logger, dir string, out io.Writer) (int, error) {
 				_, err := fmt.Fprintln(out, "case 0 1 ok")
 				return strings.Count(dir, "bad"), err
@@ -93,6 +94,17 @@ func openGrey(s cli.Settings, _ zerolog.Logger) (cli.Engine, error) {
 }
 
 func (*grey) Close() error { return nil }
+
+func (*grey) Prepare(context.Context, inference.Variant) error { return nil }
+
+func (*grey) Estimate(_ context.Context, spec inference.Spec) (inference.Estimate, error) {
+	cost, err := inference.CostOf(spec, inference.PublishedShape(spec.Variant))
+	return inference.Estimate{Cost: cost, Seconds: 1.5}, err
+}
+
+func (*grey) Identify(context.Context, inference.Variant) (*inference.Identity, error) {
+	return &inference.Identity{ONNXRuntime: "0.0.1"}, nil
+}
 
 func (*grey) Generate(ctx context.Context, spec inference.Spec, observe func(inference.Progress)) (*inference.Clip, error) {
 	switch spec.Prompt {

@@ -11,16 +11,20 @@ import (
 	"github.com/humo-worker/humo-worker/handler"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/weights/pull"
 	"github.com/humo-worker/humo-worker/storage"
 )
 
-// Settings are those of all rooms. Flags win over the environment, which wins over the defaults.
+// Settings are those of all rooms. Flags win over the environment, which wins over the configuration
+// file (HUMO_CONFIG), which wins over the defaults.
 type Settings struct {
 	Jobs      handler.Config
 	Inference inference.Config
 	Output    storage.LocalConfig
+	Bucket    storage.S3Config
 	Log       LogConfig
 	Queue     QueueConfig
+	Hub       pull.Config
 }
 
 // QueueConfig is where RunPod's queue is.
@@ -64,7 +68,7 @@ func (c LogConfig) level() (level zerolog.Level, known bool) {
 
 // settings reads the environment. The error is one fault per variable that cannot be read.
 func (a *App) settings() (Settings, error) {
-	var s Settings
+	s := Settings{Jobs: handler.Config{Version: a.Version}}
 	err := env.ParseWithOptions(&s, env.Options{Environment: env.ToMap(a.Environ)})
 	all, ok := errors.AsType[env.AggregateError](err)
 	if !ok {
@@ -99,5 +103,9 @@ func variableOf(t reflect.Type, field string) string {
 
 // validate checks what the rooms can tell without work, all at once.
 func (s Settings) validate() error {
-	return errors.Join(s.Jobs.Validate(), s.Inference.Validate(), s.Output.Validate())
+	problems := []error{s.Jobs.Validate(), s.Inference.Validate(), s.Output.Validate()}
+	if s.Bucket.Enabled() {
+		problems = append(problems, s.Bucket.Validate())
+	}
+	return errors.Join(problems...)
 }

@@ -61,13 +61,13 @@ func (w *worker) await(t *testing.T, pattern string) {
 	}
 }
 
-// leftovers are the files that a run should not leave: all but videos in their places.
+// leftovers are the files that a run should not leave: all but results in their places.
 func (w *worker) leftovers(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	for _, dir := range []string{"scratch", "output"} {
 		err := filepath.WalkDir(filepath.Join(w.dir, dir), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() && filepath.Base(path) != "video.mp4" {
+			if err == nil && !entry.IsDir() && filepath.Base(path) != "video.mp4" && filepath.Base(path) != "manifest.json" {
 				all = append(all, path)
 			}
 			return nil // a folder that is not there holds nothing
@@ -131,6 +131,11 @@ func TestKilled(t *testing.T) {
 			hits++
 		}
 		path := filepath.Join(w.dir, "output/local_test/video.mp4")
+		if _, err := os.Stat(filepath.Join(w.dir, "output/local_test/manifest.json")); err == nil {
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("round %d: a manifest without its video: %v", round, err)
+			}
+		}
 		if _, err := os.Stat(path); err == nil {
 			results++
 			if info, err := media.Probe(t.Context(), path); err != nil || info.Video == nil || info.Video.Frames != 49 {

@@ -19,9 +19,15 @@ const SampleRate = 16000
 
 const (
 	defaultMaxSeconds = 600
-	minSamples        = SampleRate / 25 // one video frame at the model's 25 fps
+	minLength         = 25 // a second's part: one video frame at the model's 25 fps
 	audioField        = "audio"
 )
+
+// SeparationRate is the rate of the samples that DecodeStereo returns, in Hz.
+const SeparationRate = 44100
+
+// layout is how decoded samples come out: interleaved if there are two channels.
+type layout struct{ rate, channels int }
 
 // DecodeAudio returns the file's first audio stream as 16 kHz mono samples in [-1, 1): the mean over its channels,
 // resampled by soxr (HQ) to exactly ceil(n*16000/rate) samples. That is librosa.load(path, sr=16000), through which the
@@ -31,6 +37,24 @@ const (
 // Faults: audio_undecodable, audio_empty (under 40 ms), audio_too_long, all with the field "audio"; ffmpeg_missing.
 // A cancelled context is reported as such.
 func DecodeAudio(ctx context.Context, path string, maxSeconds float64) ([]float32, error) {
+	return decode(ctx, path, maxSeconds, layout{SampleRate, 1})
+}
+
+// DecodeStereo returns the two channels of the same stream at 44.1 kHz, for a separator of voices. A mono stream is in
+// both; of more than two channels both are the mean. Limits and faults are DecodeAudio's.
+func DecodeStereo(ctx context.Context, path string, maxSeconds float64) (left, right []float32, err error) {
+	samples, err := decode(ctx, path, maxSeconds, layout{SeparationRate, 2})
+	if err != nil {
+		return nil, nil, err
+	}
+	left, right = make([]float32, len(samples)/2), make([]float32, len(samples)/2)
+	for i := range left {
+		left[i], right[i] = samples[2*i], samples[2*i+1]
+	}
+	return left, right, nil
+}
+
+func decode(ctx context.Context, path string, maxSeconds float64, to layout) ([]float32, error) {
 	if maxSeconds <= 0 {
 		maxSeconds = defaultMaxSeconds
 	}
@@ -38,13 +62,13 @@ func DecodeAudio(ctx context.Context, path string, maxSeconds float64) ([]float3
 	if err != nil {
 		return nil, err
 	}
-	samples, length, err := decodeAudio(ctx, path, source, maxSeconds)
+	samples, length, err := decodeAudio(ctx, path, source, maxSeconds, to)
 	if err != nil {
 		return nil, err
 	}
-	samples = fitLength(samples, length, source.Rate)
-	if len(samples) < minSamples {
-		return nil, emptyAudio("has only %.0f ms of sound", float64(len(samples))/SampleRate*1000)
+	samples = to.fit(samples, length, source.Rate)
+	if perChannel := len(samples) / to.channels; perChannel < to.rate/minLength {
+		return nil, emptyAudio("has only %.0f ms of sound", float64(perChannel)/float64(to.rate)*1000)
 	}
 	for _, v := range samples {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
@@ -80,14 +104,14 @@ func probeAudio(ctx context.Context, path string) (*AudioInfo, error) {
 	return a, nil
 }
 
-// decodeAudio also counts the mono samples before resampling, from which the exact length follows. ffmpeg writes
-// those, as one byte each, to a second pipe: headers lie about lengths.
-func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeconds float64) (samples []float32, length int64, err error) {
+// decodeAudio also counts the samples of a channel before resampling, from which the exact length follows. ffmpeg
+// writes those, as one byte each, to a second pipe: headers lie about lengths.
+func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeconds float64, to layout) (samples []float32, length int64, err error) {
 	ctx, stop := context.WithCancel(parent)
 	defer stop()
 	args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error"}, untrusted(path)...)
 	t, err := newTool(ctx, "ffmpeg", append(args,
-		"-filter_complex", "[0:a:0]"+meanOfChannels(source.Channels)+",asplit[mono][counted];[mono]aresample=16000:resampler=soxr:precision=20:osf=flt[resampled]",
+		"-filter_complex", "[0:a:0]"+to.mix(source.Channels)+",asplit[mixed][counted];[mixed]"+resample(to.rate)+"[resampled]",
 		"-map", "[resampled]", "-f", "f32le", "pipe:1",
 		"-map", "[counted]", "-c:a", "pcm_s8", "-f", "s8", "pipe:3")...)
 	if err != nil {
@@ -115,12 +139,12 @@ func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeco
 		lengths <- n
 	}()
 
-	samples, readErr := readFloats(stdout, int(math.Ceil(maxSeconds*SampleRate)))
+	samples, readErr := readFloats(stdout, int(math.Ceil(maxSeconds*float64(to.rate)))*to.channels)
 	if readErr != nil {
 		stop()
 	}
 	waitErr := t.wait()
-	length = <-lengths
+	length = <-lengths / int64(to.channels)
 	switch {
 	case parent.Err() != nil:
 		return nil, 0, interrupted(parent, "decode audio")
@@ -139,19 +163,36 @@ func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeco
 	return samples, length, nil
 }
 
-// meanOfChannels spells the mix out, because ffmpeg's own downmix (-ac 1) weighs by loudness: two channels come out
-// 1.41 times louder than their mean. Floats come first, so that nothing is rounded to the file's sample format.
-func meanOfChannels(n int) string {
-	const floats = "aformat=sample_fmts=fltp"
-	if n == 1 {
+// resample is the filter of librosa's default, soxr in high quality.
+func resample(rate int) string {
+	return fmt.Sprintf("aresample=%d:resampler=soxr:precision=20:osf=flt", rate)
+}
+
+// floats come before every mix, so that nothing is rounded to the file's sample format.
+const floats = "aformat=sample_fmts=fltp"
+
+// mix is the filter from that many channels to the layout's.
+func (to layout) mix(channels int) string {
+	switch to.channels {
+	case channels:
 		return floats
+	case 1:
+		return meanOfChannels(channels)
 	}
-	weight := strconv.FormatFloat(1/float64(n), 'g', 17, 64)
-	terms := make([]string, n)
+	return floats + ",pan=stereo|c0=" + mean(channels) + "|c1=" + mean(channels)
+}
+
+// meanOfChannels spells the mix out, because ffmpeg's own downmix (-ac 1) weighs by loudness: two channels come out
+// 1.41 times louder than their mean.
+func meanOfChannels(n int) string { return floats + ",pan=mono|c0=" + mean(n) }
+
+func mean(channels int) string {
+	weight := strconv.FormatFloat(1/float64(channels), 'g', 17, 64)
+	terms := make([]string, channels)
 	for c := range terms {
 		terms[c] = weight + "*c" + strconv.Itoa(c)
 	}
-	return floats + ",pan=mono|c0=" + strings.Join(terms, "+")
+	return strings.Join(terms, "+")
 }
 
 var errTooLong = errors.New("more samples than allowed")
@@ -177,14 +218,14 @@ func readFloats(r io.Reader, limit int) ([]float32, error) {
 	}
 }
 
-// fitLength corrects the one or two samples by which the resampler's last block may differ from ceil(n*16000/rate).
-// A larger difference means that the rate changed within the file; then the resampler knows better.
-func fitLength(samples []float32, sourceLength int64, rate int) []float32 {
-	want := (sourceLength*SampleRate + int64(rate) - 1) / int64(rate)
-	switch missing := want - int64(len(samples)); missing {
-	case 1, 2:
+// fit corrects the one or two samples by which the resampler's last block may differ from ceil(n*rate/sourceRate). A
+// larger difference means that the rate changed within the file; then the resampler knows better.
+func (to layout) fit(samples []float32, sourceLength int64, sourceRate int) []float32 {
+	want := (sourceLength*int64(to.rate) + int64(sourceRate) - 1) / int64(sourceRate) * int64(to.channels)
+	switch missing := want - int64(len(samples)); {
+	case missing > 0 && missing <= 2*int64(to.channels):
 		return append(samples, make([]float32, missing)...)
-	case -1, -2:
+	case missing < 0 && missing >= -2*int64(to.channels):
 		return samples[:want]
 	}
 	return samples

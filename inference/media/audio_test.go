@@ -122,8 +122,13 @@ func TestFitLength(t *testing.T) {
 		source      int64
 		rate, wants int
 	}{{10, 10, 16000, 10}, {9, 10, 16000, 10}, {8, 10, 16000, 10}, {12, 10, 16000, 10}, {7, 10, 16000, 7}, {13, 10, 16000, 13}, {4799, 13230, 44100, 4800}, {4800, 13231, 44100, 4801}} {
-		if got := len(fitLength(make([]float32, c.have), c.source, c.rate)); got != c.wants {
+		if got := len(layout{SampleRate, 1}.fit(make([]float32, c.have), c.source, c.rate)); got != c.wants {
 			t.Errorf("%v: %d", c, got)
+		}
+	}
+	for have, wants := range map[int]int{20: 20, 18: 20, 16: 20, 14: 14, 22: 20, 24: 20, 26: 26} {
+		if got := len(layout{SeparationRate, 2}.fit(make([]float32, have), 10, SeparationRate)); got != wants {
+			t.Errorf("stereo, %d values: %d", have, got)
 		}
 	}
 }

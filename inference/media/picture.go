@@ -107,6 +107,16 @@ func newPicture(size image.Point) *Picture {
 	return &Picture{Width: size.X, Height: size.Y, RGB: make([]uint8, size.X*size.Y*3)}
 }
 
+// Image is the picture for the standard library's encoders.
+func (p *Picture) Image() image.Image {
+	out := image.NewRGBA(image.Rect(0, 0, p.Width, p.Height))
+	for i := range p.Width * p.Height {
+		copy(out.Pix[4*i:], p.RGB[3*i:3*i+3])
+		out.Pix[4*i+3] = 0xff
+	}
+	return out
+}
+
 // row is the view of the picture's y-th row, 3*Width bytes.
 func (p *Picture) row(y int) []uint8 { return p.RGB[y*p.Width*3:][:p.Width*3] }
 

@@ -159,7 +159,11 @@ func (m *toy) build(name string) *graph.Model {
 func valueInfo(p graph.Port) []byte {
 	var shape []byte
 	for _, d := range p.Shape {
-		shape = bytesField(shape, 1, varint(nil, 1, uint64(d)))
+		dim := varint(nil, 1, uint64(d))
+		if d < 0 { // as exporters write an open one
+			dim = text(nil, 2, "batch_size")
+		}
+		shape = bytesField(shape, 1, dim)
 	}
 	tensor := bytesField(varint(nil, 1, onnxTypes[p.DType]), 2, shape)
 	return bytesField(text(nil, 1, p.Name), 2, bytesField(nil, 1, tensor))

@@ -60,6 +60,10 @@ func parts(d Dims) ([]part, error) {
 		b, err = whisperFeatures(*d.Whisper)
 		text(pathFeatures, b, err)
 	}
+	if d.PassThrough {
+		b, err := passThrough()
+		text(pathSeparator, b, err)
+	}
 	return list, failed
 }
 

@@ -13,7 +13,7 @@ import (
 
 // demoVersion names the demo bundle's contents. Raise it whenever they change (TestDemoBytes notices), so that an older
 // bundle is written anew.
-const demoVersion = 1
+const demoVersion = 2
 
 const (
 	demoManifest = "demo.json"    // written last: the bundle is complete
@@ -147,9 +147,9 @@ Wan2.1-T2V-1.3B/Wan2.1_VAE.pth             video autoencoder: torch's legacy lay
 Wan2.1-T2V-1.3B/models_t5_*.pth            text encoder: torch zip, BF16
 Wan2.1-T2V-1.3B/google/umt5-xxl/*          tokenizer: a small vocabulary of English and of the default negative prompt
 whisper-large-v3/*                         audio encoder: safetensors, F16
+audio_separator/Kim_Vocal_2.onnx           vocal separator: ONNX; it takes everything for a voice and passes the sound through
 
-Not included: HuMo/zero_vae_129frame.pt and HuMo/zero_vae_720p_161frame.pt, which the worker computes where it needs them,
-and audio_separator/, which nothing opens.
+Not included: HuMo/zero_vae_129frame.pt and HuMo/zero_vae_720p_161frame.pt, which the worker computes where it needs them.
 
 demo.json lists every file with its SHA-256. Running the command again repairs a damaged bundle. For real videos fetch the
 real weights: humo-worker weights pull --variant 1.7B --dir DIR

@@ -87,13 +87,14 @@ var demoBytes = map[string]string{
 	"HuMo/HuMo-17B/humo-00001-of-00002.safetensors": "c672e6e31c6aadfc",
 	"HuMo/HuMo-17B/humo-00002-of-00002.safetensors": "0020af50592816d3",
 	"HuMo/HuMo-17B/humo.safetensors.index.json":     "66998162c31325c0",
-	"README.txt":                     "56440aecb6e11ff6",
+	"README.txt":                     "3f677577a996c550",
 	"Wan2.1-T2V-1.3B/Wan2.1_VAE.pth": "07d06114e422e708",
 	"Wan2.1-T2V-1.3B/google/umt5-xxl/special_tokens_map.json": "7b8a9f5040adb67b",
 	"Wan2.1-T2V-1.3B/google/umt5-xxl/spiece.model":            "b7bd8f1575399de9",
 	"Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer.json":          "f0737fe0c75f9e46",
 	"Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer_config.json":   "961bce29af927180",
 	"Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth":         "a79c86d4bf304780",
+	"audio_separator/Kim_Vocal_2.onnx":                        "b8b52e8f6ec61875",
 	"whisper-large-v3/config.json":                            "2a9680e251510a01",
 	"whisper-large-v3/model.safetensors":                      "fb928b9c45ebc866",
 	"whisper-large-v3/preprocessor_config.json":               "cd406bb4885165cb",
@@ -124,8 +125,11 @@ func TestDemoIsCompleteAndReadable(t *testing.T) {
 			t.Errorf("%s: %d heads, %v, %+v", variant, heads, err, f)
 		}
 	}
+	if file, err := Locate(dir).Separator(variant1B); err != nil || file != filepath.Join(dir, pathSeparator) {
+		t.Errorf("separator: %q, %v", file, err)
+	}
 	for _, f := range published { // the files that nothing reads are there, too
-		if f.Need != Optional && f.Path != pathSeparator && inspect(filepath.Join(dir, f.Path)) != "" {
+		if f.Need != Optional && inspect(filepath.Join(dir, f.Path)) != "" {
 			t.Errorf("the bundle lacks %s", f.Path)
 		}
 	}
@@ -273,7 +277,7 @@ func TestWriteFailureLeavesNoFile(t *testing.T) {
 func TestSyntheticSet(t *testing.T) {
 	dir := t.TempDir()
 	d := DemoDims()
-	d.DiT17B, d.Whisper, d.UMT5 = nil, nil, nil
+	d.DiT17B, d.Whisper, d.UMT5, d.PassThrough = nil, nil, nil, false
 	d.DiT1B.Layers = 1
 	if err := WriteSynthetic(dir, d); err != nil {
 		t.Fatal(err)

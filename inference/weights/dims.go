@@ -7,6 +7,8 @@ type Dims struct {
 	VAE     *VAEDims
 	UMT5    *UMT5Dims
 	Whisper *WhisperDims
+
+	PassThrough bool // also a vocal separator, which changes nothing
 }
 
 // DiTDims are the sizes of a diffusion transformer, by the names of the published configuration.
@@ -54,6 +56,8 @@ func DemoDims() Dims {
 		VAE:     &VAEDims{Dim: 8},
 		UMT5:    &UMT5Dims{Dim: 64, Attention: 64, FFN: 128, Heads: 4, Buckets: 32, Layers: 2, Vocabulary: int64(len(pieces())) + spareRows},
 		Whisper: &WhisperDims{Dim: 32, FFN: 64, Heads: 2, Layers: 32, Positions: 1500, Mels: 128},
+
+		PassThrough: true,
 	}
 }
 

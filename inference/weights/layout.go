@@ -65,7 +65,7 @@ func (l Layout) Require(variant string) (*Files, error) {
 	}
 	var missing []problem
 	for _, f := range published {
-		if f.Need == Unread || f.Variant != "" && f.Variant != variant {
+		if f.Need == Unread || f.Need == OnDemand || f.Variant != "" && f.Variant != variant {
 			continue
 		}
 		where := l.Path(f.Path)
@@ -94,6 +94,16 @@ func (l Layout) Require(variant string) (*Files, error) {
 		return nil, l.missing(variant, missing)
 	}
 	return out, nil
+}
+
+// Separator returns the vocal separator's file, which jobs need that ask for isolated vocals. It is looked for anew each
+// time, so that it may be fetched while the worker runs. The fault's code is "missing_weights".
+func (l Layout) Separator(variant string) (string, error) {
+	where := l.Path(pathSeparator)
+	if what := inspect(where); what != "" {
+		return "", l.missingSeparator(variant, what)
+	}
+	return where, nil
 }
 
 // inspect says in a word what keeps a file from being used; empty if nothing does.

@@ -96,6 +96,26 @@ If the files lie elsewhere, set HUMO_WEIGHTS to the folder above HuMo/.`
 	}
 }
 
+func TestMissingSeparator(t *testing.T) {
+	root := link(t, pathSeparator) // the set has none: no job of its kind needs it
+	if _, err := Locate(root).Require("1.7B"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Locate(root).Separator("17B")
+	want := "isolate_vocals: audio_separator/Kim_Vocal_2.onnx (vocal separator, 66.8 MB) is missing; expected at " + filepath.Join(root, pathSeparator) +
+		"\nFetch it with: humo-worker weights pull --variant 17B --dir " + root + "\nOr leave isolate_vocals out."
+	if fault.CodeOf(err) != "missing_weights" || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	dir := demo(t)
+	if err := os.Truncate(filepath.Join(dir, pathSeparator), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Locate(dir).Separator("1.7B"); err == nil || !strings.Contains(err.Error(), "is empty;") || !strings.Contains(err.Error(), "Repair it with: humo-worker weights demo --dir "+dir) {
+		t.Errorf("demo: %v", err)
+	}
+}
+
 // link builds a folder of links to the golden weights, without the given files.
 func link(t *testing.T, except ...string) string {
 	t.Helper()

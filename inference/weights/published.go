@@ -8,6 +8,8 @@ const (
 	Required Need = iota
 	// Optional: used where it fits, computed where it is missing.
 	Optional
+	// OnDemand: needed by the jobs that ask for it.
+	OnDemand
 	// Unread: part of the published layout, opened by nothing here.
 	Unread
 )
@@ -92,7 +94,7 @@ var published = []File{
 	{Path: pathFeatures, Repo: repoWhisper, Revision: revWhisper, Source: "preprocessor_config.json",
 		Need: Unread, Purpose: "settings of the Python feature extractor"},
 	{Path: pathSeparator, Repo: repoHuMo, Revision: revHuMo, Source: "audio_separator/Kim_Vocal_2.onnx",
-		Bytes: 66_759_214, SHA256: "ce74ef3b6a6024ce", Need: Unread, Purpose: "vocal separator, never opened by the reference"},
+		Bytes: 66_759_214, SHA256: "ce74ef3b6a6024ce", Need: OnDemand, Purpose: "vocal separator"},
 }
 
 // Published returns the table of every file of the published layout.

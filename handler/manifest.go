@@ -1,0 +1,153 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/umt5"
+	"github.com/humo-worker/humo-worker/storage"
+)
+
+// Manifest says what a result was made of. It is written after the video, so that its presence says that the video is
+// whole; a job that is delivered again is answered from it. docs/manifest.md describes it. It holds no secret: no
+// address of a source or of a destination, no credentials, and prompts only where the endpoint's settings say so.
+type Manifest struct {
+	Manifest      int                     `json:"manifest"` // the form's version
+	Job           string                  `json:"job"`
+	Created       time.Time               `json:"created"`
+	RequestSHA256 string                  `json:"request_sha256"`
+	InputSHA256   string                  `json:"input_sha256"`
+	Inputs        ManifestInputs          `json:"inputs"`
+	Parameters    Parameters              `json:"parameters"`
+	Versions      map[string]string       `json:"versions"`
+	Weights       []inference.WeightsFile `json:"weights,omitempty"`
+	Machine       *inference.Machine      `json:"machine,omitempty"`
+	Video         File                    `json:"video"`
+	Result        *Result                 `json:"result"` // as it was answered, without links
+}
+
+// ManifestInputs are the hashes of what the caller sent.
+type ManifestInputs struct {
+	Prompt         string `json:"prompt,omitempty"`
+	PromptSHA256   string `json:"prompt_sha256"`
+	Negative       string `json:"negative_prompt,omitempty"`
+	NegativeSHA256 string `json:"negative_prompt_sha256"`
+	Audio          File   `json:"audio"`
+	Images         []File `json:"images,omitempty"`
+}
+
+// Parameters are those that ran, rounded and with all defaults, under the contract's names.
+type Parameters struct {
+	Mode          inference.Mode    `json:"mode"`
+	Variant       inference.Variant `json:"variant"`
+	Frames        int               `json:"frames"`
+	Width         int               `json:"width"`
+	Height        int               `json:"height"`
+	FPS           int               `json:"fps"`
+	Steps         int               `json:"steps"`
+	Shift         float64           `json:"shift"`
+	Seed          uint64            `json:"seed"`
+	ScaleT        float64           `json:"scale_t"`
+	ScaleA        float64           `json:"scale_a"`
+	ScaleI        float64           `json:"scale_i"`
+	StepChange    int               `json:"step_change"`
+	IsolateVocals bool              `json:"isolate_vocals"`
+	Output        struct {
+		Format string `json:"format"`
+		CRF    int    `json:"crf"`
+	} `json:"output"`
+}
+
+// manifestForm is the version of the form that is written and answered from.
+const manifestForm = 1
+
+// names of a job's objects.
+func videoKey(job string) string    { return storage.Segment(job) + "/video.mp4" }
+func manifestKey(job string) string { return storage.Segment(job) + "/manifest.json" }
+
+// delivered gives the manifest of an earlier delivery of a job, or nil. There is none that can be used, too, when it cannot
+// be read: then the job is simply done again.
+func (d *destination) delivered(ctx context.Context, log zerolog.Logger, job string) *Manifest {
+	if d.store == nil {
+		return nil
+	}
+	data, err := d.store.Get(ctx, manifestKey(job))
+	if err != nil {
+		if !errors.Is(err, storage.ErrNotFound) && ctx.Err() == nil {
+			log.Warn().Err(err).Msg("Whether the job was done before cannot be told.")
+		}
+		return nil
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(data, m); err != nil || m.Manifest != manifestForm || m.Result == nil {
+		log.Warn().AnErr("cause", err).Msg("The job's earlier manifest cannot be used; the job is done anew.")
+		return &Manifest{}
+	}
+	return m
+}
+
+// answer makes the result of an earlier delivery again, with fresh links. It is nil if the video is not there any more.
+func (m *Manifest) answer(ctx context.Context, d *destination, job string) (*Result, error) {
+	result := *m.Result
+	video, err := d.signVideo(ctx, videoKey(job))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := d.store.Sign(ctx, manifestKey(job))
+	if err != nil {
+		return nil, err
+	}
+	result.link(video, manifest)
+	return &result, nil
+}
+
+// describe makes the manifest of a clip.
+func (h *Handler) describe(job Job, r *Request, spec inference.Spec, sources gathered, clip *inference.Clip, id *inference.Identity) *Manifest {
+	negative := cmp.Or(spec.NegativePrompt, umt5.DefaultNegativePrompt)
+	m := &Manifest{
+		Manifest: manifestForm, Job: job.ID, Created: time.Now().UTC().Truncate(time.Second),
+		RequestSHA256: r.requestHash(), InputSHA256: r.inputHash(sources),
+		Inputs: ManifestInputs{
+			PromptSHA256: hashText(spec.Prompt), NegativeSHA256: hashText(negative), Audio: sources.audio, Images: sources.images,
+		},
+		Parameters: Parameters{
+			Mode: spec.Mode, Variant: spec.Variant, Frames: clip.Frames, Width: clip.Width, Height: clip.Height, FPS: clip.FPS,
+			Steps: spec.Steps, Shift: spec.Shift, Seed: clip.Seed,
+			ScaleT: spec.ScaleT, ScaleA: spec.ScaleA, ScaleI: spec.ScaleI, StepChange: spec.StepChange, IsolateVocals: spec.IsolateVocals,
+		},
+		Versions: map[string]string{"humo-worker": cmp.Or(h.config.Version, "dev"), "go": runtime.Version()},
+	}
+	m.Parameters.Output.Format, m.Parameters.Output.CRF = "mp4", spec.CRF
+	if h.config.ManifestPrompts {
+		m.Inputs.Prompt, m.Inputs.Negative = spec.Prompt, negative
+	}
+	if id != nil {
+		m.Versions["onnxruntime"], m.Weights, m.Machine = id.ONNXRuntime, id.Weights, &id.Machine
+	}
+	return m
+}
+
+// put stores the manifest, by way of a file in dir.
+func (m *Manifest) put(ctx context.Context, d *destination, job, dir string) (storage.Object, error) {
+	data, err := marshal(m)
+	if err != nil {
+		return storage.Object{}, err
+	}
+	path := filepath.Join(dir, "manifest.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return storage.Object{}, err
+	}
+	return d.store.Put(ctx, manifestKey(job), path, "application/json")
+}
