@@ -28,7 +28,7 @@ func (d *draft) complete() {
 		}
 	}
 	if d.given["seed"] == "" && !d.defaults.have("seed") {
-		d.Seed = randomSeed()
+		d.Seed, d.drawnSeed = randomSeed(), true
 	}
 }
 

@@ -34,6 +34,10 @@ type Config struct {
 	// ManifestPrompts puts the prompts themselves into manifests, beside their hashes.
 	ManifestPrompts bool `env:"HUMO_MANIFEST_PROMPTS"`
 
+	// CheckpointEvery is how many denoising steps lie between two checkpoints of a clip, which are stored beside its result
+	// until it is done: the same job, given out again after its worker died, goes on from there. 0: none.
+	CheckpointEvery int `env:"HUMO_CHECKPOINT_EVERY" envDefault:"10"`
+
 	// RequireBucket refuses jobs whose result would lie in a folder of this machine, where nobody who sent it through a
 	// queue could fetch it. Whoever takes jobs from one sets it; no variable does.
 	RequireBucket bool
@@ -57,6 +61,9 @@ func (c Config) Validate() error {
 	if info, err := os.Stat(c.InputRoot); c.InputRoot != "" && (err != nil || !info.IsDir()) {
 		problems = append(problems, fault.New("invalid_setting", "HUMO_INPUT_ROOT",
 			"%s is no folder; name the folder that volume: sources lie in, or unset it", c.InputRoot))
+	}
+	if c.CheckpointEvery < 0 {
+		problems = append(problems, fault.New("invalid_setting", "HUMO_CHECKPOINT_EVERY", "is %d; set it to a number of steps, or 0 for none", c.CheckpointEvery))
 	}
 	if c.File != "" {
 		_, err := ReadDefaults(c.File)

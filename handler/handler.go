@@ -18,6 +18,7 @@ import (
 	"github.com/humo-worker/humo-worker/handler/fetch"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/storage"
 )
 
@@ -39,6 +40,11 @@ type Job struct {
 // Reporter is told how a job gets on. Calls do not overlap.
 type Reporter interface {
 	Progress(inference.Progress)
+}
+
+// Previewer is a Reporter that also shows how the clip looks so far, to jobs that ask for it.
+type Previewer interface {
+	Preview(step int, p *media.Picture)
 }
 
 // Engine makes clips. inference.Engine is one.
@@ -67,6 +73,9 @@ func New(config Config, engine Engine, store storage.Store, scratch *Scratch, lo
 	}
 	return &Handler{config: config, engine: engine, store: store, scratch: scratch, client: fetch.NewClient(config.Fetch), log: log}, nil
 }
+
+// Variant is the model size of jobs that do not say: what an endpoint makes ready before its first job.
+func (h *Handler) Variant() inference.Variant { return h.config.base().Variant }
 
 // Handle makes the clip that the job asks for and stores it. Every error can be shown to the caller with FailureOf.
 // Whatever happens, a panic included, no temporary file is left.

@@ -31,8 +31,12 @@ type Request struct {
 
 	IsolateVocals bool
 
+	Preview int // steps between previews; 0: none
+
 	Output Output
 	DryRun bool
+
+	drawnSeed bool // nobody asked for this seed
 
 	bucket *storage.S3Config // the job's own, from beside its input; nil: the endpoint's
 

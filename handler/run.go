@@ -78,15 +78,25 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	if err := r.inTime(ctx); err != nil {
 		return nil, explain(ctx, r.log, err)
 	}
-	clip, err := r.engine.Generate(ctx, s, r.reporter.Progress)
-	if err != nil {
-		return nil, explain(ctx, r.log, err)
-	}
-	result, err := r.deliver(ctx, clip, sources, earlier != nil)
+	result, err := r.render(ctx, sources, earlier != nil)
 	if err != nil {
 		return nil, explain(ctx, r.log, err)
 	}
 	return result, nil
+}
+
+// render makes the clip and delivers it.
+func (r *run) render(ctx context.Context, sources gathered, replaces bool) (result *Result, err error) {
+	if p, ok := r.reporter.(Previewer); ok {
+		r.spec.PreviewEvery, r.spec.Preview = r.request.Preview, p.Preview
+	}
+	c := r.carryOn(ctx)
+	defer func() { c.end(ctx, err) }()
+	clip, err := r.engine.Generate(ctx, r.spec, r.reporter.Progress)
+	if err != nil {
+		return nil, err
+	}
+	return r.deliver(ctx, clip, sources, replaces)
 }
 
 // estimate falls back on the published sizes, without a time, where the engine cannot be opened: whether a job is

@@ -17,6 +17,7 @@ import (
 // Checkpoint is a clip between two denoising steps: enough to go on in another process and end in the same bytes.
 type Checkpoint struct {
 	Fingerprint string // of all that the clip depends on; one of another request is not used
+	Seed        uint64 // of the clip: who drew it at random needs it to ask for the same clip again
 	Latents     []float32
 	Solver      sampler.State
 }
@@ -25,6 +26,7 @@ type Checkpoint struct {
 type checkpointHeader struct {
 	Format      string `json:"format"`
 	Fingerprint string `json:"fingerprint"`
+	Seed        uint64 `json:"seed"`
 	Step        int    `json:"step"`
 	Order       int    `json:"order"`
 	Values      int    `json:"values"`      // of the latents, and of each array below
@@ -36,7 +38,7 @@ const checkpointFormat = "humo-checkpoint-1"
 // MarshalBinary encodes the checkpoint: a JSON line, little-endian float32 arrays (latents, corrected latents,
 // predictions), and the SHA-256 of both, so that half a file is never taken for a whole one.
 func (c *Checkpoint) MarshalBinary() ([]byte, error) {
-	h := checkpointHeader{checkpointFormat, c.Fingerprint, c.Solver.Step, c.Solver.Order, len(c.Latents), len(c.Solver.Predictions)}
+	h := checkpointHeader{checkpointFormat, c.Fingerprint, c.Seed, c.Solver.Step, c.Solver.Order, len(c.Latents), len(c.Solver.Predictions)}
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(h); err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (c *Checkpoint) UnmarshalBinary(data []byte) error {
 		numbers = numbers[4*h.Values:]
 		return a
 	}
-	*c = Checkpoint{Fingerprint: h.Fingerprint, Latents: next(), Solver: sampler.State{Step: h.Step, Order: h.Order, Corrected: next()}}
+	*c = Checkpoint{Fingerprint: h.Fingerprint, Seed: h.Seed, Latents: next(), Solver: sampler.State{Step: h.Step, Order: h.Order, Corrected: next()}}
 	for range h.Predictions {
 		c.Solver.Predictions = append(c.Solver.Predictions, next())
 	}

@@ -34,7 +34,7 @@ func (p *stepper) after(latents *Latent, frames int) {
 		p.spec.Preview(p.Step, preview(guess, frames/2))
 	}
 	if p.due(p.spec.SaveEvery) && p.spec.Save != nil {
-		p.spec.Save(&Checkpoint{Fingerprint: p.fingerprint, Latents: slices.Clone(latents.Data), Solver: p.Clone()})
+		p.spec.Save(&Checkpoint{Fingerprint: p.fingerprint, Seed: p.spec.Seed, Latents: slices.Clone(latents.Data), Solver: p.Clone()})
 	}
 }
 

@@ -167,6 +167,48 @@ func (l *Local) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
+// Download copies an object to a new file.
+func (l *Local) Download(ctx context.Context, key, file string) (err error) {
+	f, err := l.open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	switch err := save(file, reader{ctx, f}); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return l.unreadable(err)
+	}
+	return nil
+}
+
+// save writes a new file.
+func save(file string, from io.Reader) (err error) {
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, from)
+	return err
+}
+
+// Delete removes an object.
+func (l *Local) Delete(ctx context.Context, key string) error {
+	if !ValidKey(key) {
+		return badKey(key)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	err := l.root.Remove(key)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotFolder) {
+		return nil
+	}
+	return fault.New(CodeFailed, "HUMO_OUTPUT", "A file could not be removed from the output folder %s; see whether it is writable.", l.dir).Again().Because(err)
+}
+
 // Sign gives a fresh URL of an object.
 func (l *Local) Sign(ctx context.Context, key string) (Object, error) {
 	f, err := l.open(ctx, key)

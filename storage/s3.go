@@ -184,6 +184,33 @@ func (s *S3) get(ctx context.Context, key string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(out.Body, MaxGet+1))
 }
 
+// Download reads an object of any size into a new file.
+func (s *S3) Download(ctx context.Context, key, file string) error {
+	if !ValidKey(key) {
+		return badKey(key)
+	}
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: s.name(key)})
+	if err == nil {
+		defer out.Body.Close() //nolint:errcheck // only read from
+		err = save(file, out.Body)
+	}
+	if err != nil {
+		return s.explain(ctx, key, err)
+	}
+	return nil
+}
+
+// Delete removes an object.
+func (s *S3) Delete(ctx context.Context, key string) error {
+	if !ValidKey(key) {
+		return badKey(key)
+	}
+	if _, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: s.name(key)}); err != nil {
+		return s.explain(ctx, key, err)
+	}
+	return nil
+}
+
 // Sign presigns a GET of an object. That there is one is checked where the credentials allow it.
 func (s *S3) Sign(ctx context.Context, key string) (Object, error) {
 	if !ValidKey(key) {

@@ -38,6 +38,13 @@ type Store interface {
 	// when there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
 
+	// Download writes an object of any size to a new local file. The error is ErrNotFound when there is none; after an
+	// error the file may hold a part of it.
+	Download(ctx context.Context, key, file string) error
+
+	// Delete removes an object. One that is not there is no error.
+	Delete(ctx context.Context, key string) error
+
 	// Sign gives a fresh URL of a stored object. The error is ErrNotFound when there is none.
 	Sign(ctx context.Context, key string) (Object, error)
 }
@@ -45,7 +52,7 @@ type Store interface {
 // MaxGet bounds what Get reads.
 const MaxGet = 4 << 20
 
-// ErrNotFound is in the chain of the errors of Get and Sign when there is no such object.
+// ErrNotFound is in the chain of the errors of Get, Download and Sign when there is no such object.
 var ErrNotFound = errors.New("no such object")
 
 // The codes of this package's errors.
@@ -113,6 +120,9 @@ func (None) Put(context.Context, string, string, string) (Object, error) {
 }
 func (None) Get(context.Context, string) ([]byte, error)  { return nil, errNoBucket }
 func (None) Sign(context.Context, string) (Object, error) { return Object{}, errNoBucket }
+
+func (None) Download(context.Context, string, string) error { return errNoBucket }
+func (None) Delete(context.Context, string) error           { return errNoBucket }
 
 var errNoBucket = fault.New(CodeNoBucket, "BUCKET_ENDPOINT_URL",
 	"there is no bucket for the result: set BUCKET_ENDPOINT_URL, BUCKET_NAME, BUCKET_ACCESS_KEY_ID and BUCKET_SECRET_ACCESS_KEY on the endpoint, "+

@@ -3,6 +3,8 @@
 package storagetest
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/storage"
 )
 
@@ -46,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"SameKeyAtOnce", testSameKeyAtOnce},
 		{"Get", testGet},
 		{"NotFound", testNotFound},
+		{"Download", testDownload},
+		{"Delete", testDelete},
 		{"Sign", testSign},
 		{"Expiry", testExpiry},
 		{"Expired", testExpired},
@@ -122,4 +127,35 @@ func file(t *testing.T, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// testDownload brings back an object that is too large for Get.
+func testDownload(t *testing.T, s Subject) {
+	data := content(5, storage.MaxGet+100_000)
+	put(t, s, "job/checkpoint", data)
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	if err := s.Store.Download(t.Context(), "job/checkpoint", path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes came back, want %d (%v)", len(got), len(data), err)
+	}
+	if err := s.Store.Download(t.Context(), "job/nothing", filepath.Join(t.TempDir(), "none")); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a missing object gives %v", err)
+	}
+}
+
+// testDelete removes an object and nothing else, and does not mind when there is none.
+func testDelete(t *testing.T, s Subject) {
+	put(t, s, "job/a", []byte("a"))
+	put(t, s, "job/b", []byte("b"))
+	for range 2 {
+		if err := s.Store.Delete(t.Context(), "job/a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onlyVisible(t, s, "job/b")
+	if err := s.Store.Delete(t.Context(), "../b"); fault.CodeOf(err) != storage.CodeInvalidKey {
+		t.Errorf("a key that leads out gives %v", err)
+	}
 }
