@@ -41,7 +41,7 @@ func (a *App) queue(ctx context.Context, settings Settings, level string) error 
 	defer shut()
 	worker := runpod.Worker{
 		Config: config, Version: a.Version, Log: log,
-		Checks:   append(runpod.SystemChecks(config, log.Logger), runpod.Check{Name: "ffmpeg", Run: findFFmpeg}),
+		Checks:   append([]runpod.Check{{Name: "ffmpeg", Run: findFFmpeg}}, runpod.SystemChecks(config, log.Logger)...),
 		Prestart: func(ctx context.Context) error { return engine.Prepare(ctx, jobs.Variant()) },
 		Handler: func(ctx context.Context, job runpod.Job, to runpod.Reporter) (runpod.Result, error) {
 			result, err := jobs.Handle(ctx, queued(job), &queueReporter{to: to, log: log.Logger})
