@@ -47,6 +47,8 @@ func (c *Client) Fetch(ctx context.Context, rawURL string, w io.Writer, limit in
 	})
 	n, err := io.Copy(w, io.LimitReader(b, limit+1))
 	switch {
+	case ctx.Err() != nil: // a server that sees the request end may end its answer as if it were whole
+		return context.Cause(ctx)
 	case b.err != nil:
 		return explain(ctx, u, b.err)
 	case err == nil && n > limit:
