@@ -16,7 +16,7 @@ func TestAliases(t *testing.T) {
 	want := inference.Spec{
 		Mode: inference.TIA, Variant: inference.Variant17B, Prompt: "p", NegativePrompt: "blurry",
 		Frames: 18, Width: 64, Height: 96, FPS: 20, Steps: 3, Shift: 4.5, Seed: 11,
-		ScaleT: 1, ScaleA: 2, ScaleI: 3, StepChange: 900, CRF: 18,
+		ScaleT: 1, ScaleA: 2, ScaleI: 3, StepChange: 900, Quality: inference.Exact, CRF: 18,
 	}
 	for name, input := range map[string]string{
 		"tree": `{` + media + `"model": {"variant": "17B"}, "generation": {"mode": "TIA", "seed": 11, "frames": 18, "fps": 20, "height": 96, "width": 64,

@@ -19,6 +19,7 @@ func (d *draft) complete() {
 		d.complain(CodeMissingField, "audio", "is missing; both modes follow a voice track: send it as an https URL, as a data: URI, as base64 in {\"data\": …}, or as a volume: path")
 	}
 	d.completeScales()
+	d.completeQuality()
 	if !d.complained("steps") && !d.complained("shift") {
 		// The schedule knows which step counts the reference cannot do at which shift.
 		if _, err := sampler.NewSchedule(d.Steps, d.Shift); err != nil {

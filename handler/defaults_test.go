@@ -91,11 +91,11 @@ func TestConfigFile(t *testing.T) {
 	const pictures = `, "images": "volume:face.png"`
 	full := inference.Spec{
 		Mode: inference.TIA, Variant: inference.Variant17B, Prompt: "p", NegativePrompt: "静态，细节",
-		Frames: 81, Width: 1280, Height: 720, FPS: 24, Steps: 40, Shift: 4, Seed: 777, ScaleT: 5.1, ScaleA: 5.6, ScaleI: 4, StepChange: 970, CRF: 18,
+		Frames: 81, Width: 1280, Height: 720, FPS: 24, Steps: 40, Shift: 4, Seed: 777, ScaleT: 5.1, ScaleA: 5.6, ScaleI: 4, StepChange: 970, Quality: inference.Exact, CRF: 18,
 	}
 	plain := inference.Spec{
 		Mode: inference.TA, Variant: inference.Variant1B, Prompt: "p", Frames: 97, Width: 832, Height: 480, FPS: 25, Steps: 50, Shift: 5, Seed: 9,
-		ScaleT: 7.5, ScaleA: 7.5, ScaleI: 4, StepChange: 980, CRF: 18,
+		ScaleT: 7.5, ScaleA: 7.5, ScaleI: 4, StepChange: 980, Quality: inference.Exact, CRF: 18,
 	}
 	for _, c := range []struct {
 		name, file string

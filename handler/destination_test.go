@@ -88,8 +88,8 @@ func (c *cloud) s3Config(more string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"accessId": %q, "accessSecret": %q, "bucketName": "bucket", "endpointUrl": %q%s}`, accessID, accessSecret, c.URL, more))
 }
 
-// TestOwnBucket: a job's bucket gets the video and the manifest; its links are signed, for as long as the job says.
-func TestOwnBucket(t *testing.T) {
+// TestCheck58_OwnBucket: a job's bucket gets the video and the manifest; its links are signed, for as long as the job says.
+func TestCheck58_OwnBucket(t *testing.T) {
 	c, b := newCloud(t), newBenchWith(t, Config{Fetch: home})
 	job := Job{ID: "job-1", S3: c.s3Config(`, "objectPath": "a/b"`), Input: json.RawMessage(`{` + valid + `"output": {"expires_in": 300}}`)}
 	result, err := b.handleJob(t, job)
@@ -153,9 +153,9 @@ func TestUpload(t *testing.T) {
 	}
 }
 
-// TestRequireBucket: where nobody could fetch the result from this machine, a job needs a bucket or an address, and
+// TestCheck59_NoBucket: where nobody could fetch the result from this machine, a job needs a bucket or an address, and
 // learns so before anything is made.
-func TestRequireBucket(t *testing.T) {
+func TestCheck59_NoBucket(t *testing.T) {
 	c, b := newCloud(t), newBenchWith(t, Config{Fetch: home, RequireBucket: true})
 	_, err := b.handle(t, `{`+valid+`"width": 7}`)
 	var fields []string

@@ -24,7 +24,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 37 frames are 10 latent ones, one of reference follows: 11 x 30 x 52 patches.
-	want := `{"seed":7,"mode":"TA","variant":"1.7B","frames":37,"fps":25,"width":832,"height":480,"duration_s":1.48,"dry_run":true,` +
+	want := `{"seed":7,"mode":"TA","variant":"1.7B","quality":"exact","frames":37,"fps":25,"width":832,"height":480,"duration_s":1.48,"dry_run":true,` +
 		`"estimate":{"passes":3,"steps":50,"tokens":17160,"tflop":15587.044,"seconds":12.346}}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)

@@ -19,6 +19,7 @@ func (h *Handler) gather(ctx context.Context, r *Request, dir string) (inference
 		IsolateVocals: r.IsolateVocals,
 		Frames:        r.Frames, Width: r.Width, Height: r.Height, FPS: r.FPS,
 		Steps: r.Steps, Shift: r.Shift, Seed: r.Seed, StepChange: r.StepChange,
+		Quality: r.Quality, LoRAs: r.LoRAs,
 		ScaleT: r.Scales.Text, ScaleA: r.Scales.Audio, ScaleI: r.Scales.Image,
 		CRF: r.Output.CRF, OutputPath: filepath.Join(dir, "video.mp4"),
 	}

@@ -154,7 +154,7 @@ func TestHandle(t *testing.T) {
 		Mode: inference.TIA, Variant: inference.Variant17B, Prompt: " A woman speaks. ", NegativePrompt: "blurry",
 		AudioPath: filepath.Join(dir, "audio"), ImagePaths: []string{filepath.Join(dir, "image-0"), filepath.Join(dir, "image-1")},
 		Frames: 18, Width: 64, Height: 96, FPS: 20, Steps: 3, Shift: 4.5, Seed: 1<<64 - 1,
-		ScaleT: 1, ScaleA: 2, ScaleI: 3, StepChange: 900, IsolateVocals: true, CRF: 20, OutputPath: filepath.Join(dir, "video.mp4"),
+		ScaleT: 1, ScaleA: 2, ScaleI: 3, StepChange: 900, IsolateVocals: true, Quality: inference.Exact, CRF: 20, OutputPath: filepath.Join(dir, "video.mp4"),
 	}
 	if diff := cmp.Diff(want, spec); diff != "" {
 		t.Errorf("the engine was asked for (-want +got):\n%s", diff)
@@ -164,7 +164,7 @@ func TestHandle(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantJSON := `{"video_url":"file://` + b.out + `/job-1/video.mp4","key":"job-1/video.mp4","manifest_url":"file://` + b.out + `/job-1/manifest.json","seed":18446744073709551615,` +
-		`"mode":"TIA","variant":"17B","frames":17,"fps":20,"width":64,"height":96,"duration_s":0.85,"timings":{"denoise":1.235}}`
+		`"mode":"TIA","variant":"17B","quality":"exact","frames":17,"fps":20,"width":64,"height":96,"duration_s":0.85,"timings":{"denoise":1.235}}`
 	if diff := cmp.Diff(wantJSON, string(got)); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
@@ -200,7 +200,7 @@ func TestHandleDefaults(t *testing.T) {
 			t.Errorf("random seed %d does not survive a float64", got.Seed)
 		}
 		c.want.Prompt, c.want.AudioPath, c.want.ImagePaths, c.want.OutputPath, c.want.Seed = "p", got.AudioPath, got.ImagePaths, got.OutputPath, got.Seed
-		c.want.Width, c.want.Height, c.want.FPS, c.want.Steps, c.want.Shift, c.want.CRF, c.want.StepChange = 832, 480, 25, 50, 5, 18, 980
+		c.want.Width, c.want.Height, c.want.FPS, c.want.Steps, c.want.Shift, c.want.CRF, c.want.StepChange, c.want.Quality = 832, 480, 25, 50, 5, 18, 980, inference.Exact
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.input, diff)
 		}

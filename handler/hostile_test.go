@@ -72,9 +72,9 @@ func TestHandleURLs(t *testing.T) {
 	}
 }
 
-// TestHandleHostileURLs: every source is refused with its code; no private address is connected to; the engine is not
+// TestCheck61_HostileURLs: every source is refused with its code; no private address is connected to; the engine is not
 // asked; no answer and no log holds the signature.
-func TestHandleHostileURLs(t *testing.T) {
+func TestCheck61_HostileURLs(t *testing.T) {
 	b, w := newWebBench(t, fetch.Config{Patience: 400 * time.Millisecond, PerURL: 5 * time.Second})
 	for path, data := range map[string][]byte{
 		"/empty":            nil,

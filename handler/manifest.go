@@ -61,6 +61,8 @@ type Parameters struct {
 	ScaleI        float64           `json:"scale_i"`
 	StepChange    int               `json:"step_change"`
 	IsolateVocals bool              `json:"isolate_vocals"`
+	Quality       inference.Quality `json:"quality"`
+	LoRAs         []inference.LoRA  `json:"loras,omitempty"` // the distilled one that a fast clip took by itself included
 	Output        struct {
 		Format string `json:"format"`
 		CRF    int    `json:"crf"`
@@ -126,6 +128,7 @@ func (h *Handler) describe(job Job, r *Request, spec inference.Spec, sources gat
 			Mode: spec.Mode, Variant: spec.Variant, Frames: clip.Frames, Width: clip.Width, Height: clip.Height, FPS: clip.FPS,
 			Steps: spec.Steps, Shift: spec.Shift, Seed: clip.Seed,
 			ScaleT: spec.ScaleT, ScaleA: spec.ScaleA, ScaleI: spec.ScaleI, StepChange: spec.StepChange, IsolateVocals: spec.IsolateVocals,
+			Quality: spec.Quality, LoRAs: clip.LoRAs,
 		},
 		Versions: map[string]string{"humo-worker": cmp.Or(h.config.Version, "dev"), "go": runtime.Version()},
 	}

@@ -69,7 +69,7 @@ func TestManifest(t *testing.T) {
 		},
 		"parameters": map[string]any{
 			"mode": "TIA", "variant": "1.7B", "frames": 17.0, "width": 64.0, "height": 96.0, "fps": 25.0, "steps": 3.0, "shift": 5.0,
-			"seed": float64(result.Seed), "scale_t": 7.5, "scale_a": 7.5, "scale_i": 4.0, "step_change": 980.0, "isolate_vocals": false,
+			"seed": float64(result.Seed), "scale_t": 7.5, "scale_a": 7.5, "scale_i": 4.0, "step_change": 980.0, "isolate_vocals": false, "quality": "exact",
 			"output": map[string]any{"format": "mp4", "crf": 18.0},
 		},
 		"versions": map[string]any{"humo-worker": "v1", "onnxruntime": "9.8.7"},
@@ -77,7 +77,7 @@ func TestManifest(t *testing.T) {
 		"machine":  map[string]any{"platform": "linux/amd64", "cpu": "C", "cores": 2.0, "device": "GPU X"},
 		"video":    file([]byte("mp4")),
 		"result": map[string]any{
-			"key": "job-1/video.mp4", "seed": float64(result.Seed), "mode": "TIA", "variant": "1.7B", "frames": 17.0, "fps": 25.0,
+			"key": "job-1/video.mp4", "seed": float64(result.Seed), "mode": "TIA", "variant": "1.7B", "quality": "exact", "frames": 17.0, "fps": 25.0,
 			"width": 64.0, "height": 96.0, "duration_s": 0.68, "timings": map[string]any{"denoise": 1.235},
 		},
 	}

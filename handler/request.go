@@ -31,6 +31,9 @@ type Request struct {
 
 	IsolateVocals bool
 
+	Quality inference.Quality
+	LoRAs   []inference.LoRA
+
 	Preview int // steps between previews; 0: none
 
 	Output Output
@@ -58,21 +61,23 @@ type Output struct {
 
 // The limits of a request. Sizes and step counts within them may still be more than a machine's memory or patience.
 const (
-	MaxPrompt = 5000 // characters; the text encoder reads the first 512 tokens
-	MaxImages = 8
-	MaxFrames = 1000
-	MaxFPS    = 60
-	MaxSteps  = 250
-	MinShift  = 0.1
-	MaxShift  = 100
-	MaxScale  = 100
-	MaxChange = 1000 // timesteps of the training schedule
-	SizeStep  = 16   // the video codec's 8 times the transformer's patch of 2
-	MaxSize   = 2048
-	MinCRF    = 1
-	MaxCRF    = 51
-	MaxURL    = 8192 // characters
-	maxSeed   = "18446744073709551615"
+	MaxPrompt   = 5000 // characters; the text encoder reads the first 512 tokens
+	MaxImages   = 8
+	MaxFrames   = 1000
+	MaxFPS      = 60
+	MaxSteps    = 250
+	MinShift    = 0.1
+	MaxShift    = 100
+	MaxScale    = 100
+	MaxChange   = 1000 // timesteps of the training schedule
+	SizeStep    = 16   // the video codec's 8 times the transformer's patch of 2
+	MaxSize     = 2048
+	MinCRF      = 1
+	MaxCRF      = 51
+	MaxURL      = 8192 // characters
+	MaxLoRAs    = 4
+	MaxStrength = 4 // strength of a LoRA, either way
+	maxSeed     = "18446744073709551615"
 )
 
 // defaults are those of the reference's configuration, but for the size, which is that of its scripts, and the seed,
@@ -82,7 +87,8 @@ func defaults(variant inference.Variant) Request {
 		Variant: variant,
 		Frames:  97, Width: 832, Height: 480, FPS: 25,
 		Steps: 50, Shift: 5, StepChange: sampler.DefaultStepChange,
-		Output: Output{CRF: 18},
+		Quality: inference.Exact,
+		Output:  Output{CRF: 18},
 	}
 }
 

@@ -17,6 +17,7 @@ type Result struct {
 	Seed        uint64                      `json:"seed"`
 	Mode        inference.Mode              `json:"mode"`
 	Variant     inference.Variant           `json:"variant"`
+	Quality     inference.Quality           `json:"quality"`
 	Frames      int                         `json:"frames"` // as made: 4k+1
 	FPS         int                         `json:"fps"`
 	Width       int                         `json:"width"`
@@ -44,7 +45,7 @@ func newResult(spec inference.Spec, clip *inference.Clip) *Result {
 		timings[stage] = milliseconds(seconds)
 	}
 	return &Result{
-		Seed: clip.Seed, Mode: spec.Mode, Variant: spec.Variant,
+		Seed: clip.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: clip.Frames, FPS: clip.FPS, Width: clip.Width, Height: clip.Height,
 		DurationS: milliseconds(clip.Duration), Timings: timings,
 	}
@@ -58,7 +59,7 @@ func (r *Result) link(video, manifest storage.Object) {
 // dryResult is what would have been made.
 func dryResult(spec inference.Spec, e inference.Estimate) *Result {
 	return &Result{
-		DryRun: true, Seed: spec.Seed, Mode: spec.Mode, Variant: spec.Variant,
+		DryRun: true, Seed: spec.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: e.Frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
 		DurationS: milliseconds(float64(e.Frames) / float64(spec.FPS)),
 		Estimate: &Estimate{

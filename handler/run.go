@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -103,13 +104,16 @@ func (r *run) render(ctx context.Context, sources gathered, replaces bool) (resu
 // valid does not depend on that.
 func (r *run) estimate(ctx context.Context) (inference.Estimate, error) {
 	e, err := r.engine.Estimate(ctx, r.spec)
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || aboutLoRAs(err) {
 		return e, err
 	}
 	r.log.Warn().Err(err).Msg("The speed of this machine cannot be measured.")
 	cost, err := inference.CostOf(r.spec, inference.PublishedShape(r.spec.Variant))
 	return inference.Estimate{Cost: cost}, err
 }
+
+// aboutLoRAs tells an error of the job, a LoRA that is not there, from one of the machine.
+func aboutLoRAs(err error) bool { return strings.HasPrefix(fault.CodeOf(err), "lora_") }
 
 // inTime refuses a job that would be killed before it is done.
 func (r *run) inTime(ctx context.Context) error {

@@ -82,7 +82,8 @@ func marshal(v any) ([]byte, error) {
 }
 
 // Schema is the JSON Schema of a job's input, made of the rules that jobs are checked with. config's defaults are in
-// it. Two rules are not: which steps work at which shift, and that null is the same as leaving a field out.
+// it. Three rules are not: which steps work at which shift, what quality "fast" asks of variant and steps, and that null
+// is the same as leaving a field out.
 func Schema(config Config) ([]byte, error) {
 	config, err := config.open()
 	if err != nil {

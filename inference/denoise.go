@@ -36,17 +36,19 @@ func newDenoiser(ctx context.Context, t *Transformer, plan *sampler.Plan, c *con
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.text[sampler.Prompt], err = t.EmbedText(ctx, c.prompt); err != nil {
-		return d, err
-	}
-	if d.text[sampler.Negative], err = t.EmbedText(ctx, c.negative); err != nil {
-		return d, err
-	}
-	if d.audio[true], err = t.EmbedAudio(ctx, c.windows, frames); err != nil {
-		return d, err
-	}
-	if d.audio[false], err = t.EmbedAudio(ctx, make([]float32, len(c.windows)), frames); err != nil {
-		return d, err
+	texts := map[sampler.Text]*TextEmbedding{sampler.Prompt: c.prompt, sampler.Negative: c.negative}
+	windows := map[bool][]float32{true: c.windows, false: make([]float32, len(c.windows))}
+	for _, pass := range plan.Passes {
+		if d.text[pass.Text] == nil {
+			if d.text[pass.Text], err = t.EmbedText(ctx, texts[pass.Text]); err != nil {
+				return d, err
+			}
+		}
+		if d.audio[pass.Audio] == nil {
+			if d.audio[pass.Audio], err = t.EmbedAudio(ctx, windows[pass.Audio], frames); err != nil {
+				return d, err
+			}
+		}
 	}
 	if plan.Injection == sampler.InChannels {
 		d.y = map[bool][]float32{true: conditionChannels(c.zero, c.refs, d.references), false: conditionChannels(c.zero, nil, d.references)}

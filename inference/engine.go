@@ -3,13 +3,16 @@ package inference
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/lora"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/textcache"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 	"github.com/humo-worker/humo-worker/inference/weights"
 )
@@ -17,11 +20,19 @@ import (
 // Config is the engine's settings, room by room.
 type Config struct {
 	Weights weights.Config
+	LoRA    lora.Config
 	ORT     ort.Config
+	Cache   textcache.Config
+
+	// Preload is what Prepare does besides opening the networks: none, or auto, which also reads the weights' pages
+	// ahead, in the background and as far as memory has room for them. Empty: auto for RunPod's queue, else none.
+	Preload Preload `env:"HUMO_PRELOAD"`
 }
 
 // Validate checks every room's settings; faults name the variable.
-func (c Config) Validate() error { return errors.Join(c.Weights.Validate(), c.ORT.Validate()) }
+func (c Config) Validate() error {
+	return errors.Join(c.Weights.Validate(), c.LoRA.Validate(), c.ORT.Validate(), c.Cache.Validate(), c.Preload.Validate())
+}
 
 // Engine makes clips. Models are opened on first need; opening reads names and sizes, weights stay in their files.
 type Engine struct {
@@ -29,12 +40,19 @@ type Engine struct {
 	layout    weights.Layout
 	log       zerolog.Logger
 	decompose bool
+	packed    string // format of the packed transformer to use; empty: none
+
+	available func() (bytes int64, ok bool) // nil: memory.Available; tests have less
 
 	mu     sync.Mutex
 	models map[Variant]*Models
 
 	speed  speedometer
 	prints fingerprints
+	loras  loraFiles
+	texts  *textcache.Cache
+	host   string // what computes: part of an embedding's identity
+	ahead  preloader
 }
 
 // Models are the networks that one variant needs.
@@ -55,27 +73,23 @@ func Open(cfg Config, log zerolog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{rt: rt, layout: weights.Locate(cfg.Weights.Dir()), log: log, models: map[Variant]*Models{}}, nil
+	return &Engine{rt: rt, layout: weights.Locate(cfg.Weights.Dir()), log: log, packed: cfg.Weights.PackedFormat(), models: map[Variant]*Models{},
+		texts: textcache.Open(cfg.Cache, log), host: fmt.Sprintf("%s %+v %d", rt.Version(), machine(), cfg.ORT.Threads),
+		ahead: preloader{on: cfg.Preload == PreloadAuto}, loras: loraFiles{folder: cfg.LoRA.Folder(cfg.Weights.Dir())}}, nil
 }
 
 // Decompose makes networks that are opened from now on use the decomposed twins of fused operators: the oracle that
 // tests compare with.
 func (e *Engine) Decompose() { e.decompose = true }
 
-// Close unloads ONNX Runtime.
-func (e *Engine) Close() error { return e.rt.Close() }
-
-// Prepare opens the networks of a variant: names, sizes and the library are checked, weights stay in their files.
-func (e *Engine) Prepare(ctx context.Context, v Variant) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	_, err := e.Models(v)
-	return err
+// Close ends the reading ahead and unloads ONNX Runtime.
+func (e *Engine) Close() error {
+	e.ahead.close()
+	return e.rt.Close()
 }
 
-// Models opens the networks of a variant. It fails with one fault that lists all missing files, or with one per
-// checkpoint that lists all missing tensors.
+// Models opens the networks of a variant, but the text encoder, which is opened on its first use. It fails with one fault
+// that lists all missing files, or with one per checkpoint that lists all missing tensors.
 func (e *Engine) Models(v Variant) (*Models, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,12 +100,12 @@ func (e *Engine) Models(v Variant) (*Models, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Models{Files: files}
-	var errs [4]error
-	m.Text, errs[0] = e.openText(files)
-	m.Audio, errs[1] = e.openAudio(files)
-	m.VAE, errs[2] = e.openVAE(files)
-	m.Transformer, errs[3] = e.openTransformer(v, files)
+	e.preferPacked(files)
+	m := &Models{Files: files, Text: e.text(files)}
+	var errs [3]error
+	m.Audio, errs[0] = e.openAudio(files)
+	m.VAE, errs[1] = e.openVAE(files)
+	m.Transformer, errs[2] = e.openTransformer(v, files)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -99,14 +113,29 @@ func (e *Engine) Models(v Variant) (*Models, error) {
 	return m, nil
 }
 
-func (e *Engine) openText(f *weights.Files) (*TextEncoder, error) {
-	t, unused, err := OpenTextEncoder(e.rt, f.UMT5, f.Tokenizer)
-	if err != nil {
-		return nil, err
+func (e *Engine) text(f *weights.Files) *TextEncoder {
+	decompose := e.decompose
+	return &TextEncoder{
+		cache: e.texts,
+		open: func() (*textNetwork, error) {
+			t, unused, err := openTextNetwork(e.rt, f.UMT5, f.Tokenizer)
+			if err != nil {
+				return nil, err
+			}
+			e.note(f.UMT5, unused)
+			t.decompose = decompose
+			return t, nil
+		},
+		// The host is part of it because other kernels round otherwise: what is remembered equals what would be computed.
+		identity: func() (string, error) {
+			encoder, err := e.prints.of(f.UMT5)
+			if err != nil {
+				return "", err
+			}
+			tokenizer, err := e.prints.of(f.Tokenizer)
+			return fmt.Sprintf("%s %s %t %s", encoder.Fingerprint, tokenizer.Fingerprint, decompose, e.host), err
+		},
 	}
-	e.note(f.UMT5, unused)
-	t.decompose = e.decompose
-	return t, nil
 }
 
 func (e *Engine) openAudio(f *weights.Files) (*AudioEncoder, error) {
@@ -152,6 +181,7 @@ func (e *Engine) openTransformer(v Variant, f *weights.Files) (*Transformer, err
 
 // note says in one line which tensors of a file no network asked for.
 func (e *Engine) note(file string, unused []string) {
+	e.ahead.skip(file, unused)
 	if len(unused) > 0 {
 		e.log.Info().Str("file", file).Int("count", len(unused)).Strs("tensors", unused[:min(len(unused), 20)]).Msg("the checkpoint holds tensors that are not used")
 	}

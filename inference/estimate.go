@@ -58,8 +58,7 @@ func (s Shape) forward(tokens, frames int) float64 {
 
 // CostOf counts what a clip costs on a transformer of a shape. s.Frames must be known.
 func CostOf(s Spec, shape Shape) (Cost, error) {
-	scales := sampler.DefaultScales(s.Variant)
-	plan, err := sampler.NewPlan(s.Variant, s.Mode, scales)
+	plan, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, sampler.DefaultScales(s.Variant))
 	if err != nil {
 		return Cost{}, err
 	}
@@ -78,6 +77,9 @@ func CostOf(s Spec, shape Shape) (Cost, error) {
 // that this engine has made, and before the first one at what a short measurement of matrix products gives. No weight
 // is read.
 func (e *Engine) Estimate(ctx context.Context, s Spec) (Estimate, error) {
+	if _, err := e.findLoRAs(&s); err != nil {
+		return Estimate{}, err
+	}
 	shape := PublishedShape(s.Variant)
 	if m, err := e.Models(s.Variant); err == nil {
 		shape = m.Transformer.shape()

@@ -39,7 +39,7 @@ func (e *Engine) Generate(ctx context.Context, s Spec, observe func(Progress)) (
 	if err != nil {
 		return nil, err
 	}
-	c.Frames = 4*(latents.Frames-1) + 1
+	c.Frames, c.LoRAs = 4*(latents.Frames-1)+1, s.LoRAs
 	c.Duration = float64(c.Frames) / float64(s.FPS)
 	if err := e.write(ctx, &s, latents, c, watch); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	if s.StepChange > 0 {
 		scales.StepChange = s.StepChange
 	}
-	plan, err := sampler.NewPlan(s.Variant, s.Mode, scales)
+	plan, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, scales)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,18 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	if err != nil {
 		return nil, err
 	}
+	files, err := e.findLoRAs(s)
+	if err != nil {
+		return nil, err
+	}
 	m, err := e.Models(s.Variant)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fits(m, s, frames); err != nil {
+		return nil, err
+	}
+	dit, err := e.adapt(ctx, s, m.Transformer, files)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +134,7 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	if copy(latents.Data, noise); len(noise) != len(latents.Data) {
 		return nil, fault.New("bad_noise", "noise", "the noise has %d values, this clip needs %d", len(noise), len(latents.Data))
 	}
-	d, err := newDenoiser(ctx, m.Transformer, plan, c, total)
+	d, err := newDenoiser(ctx, dit, plan, c, total)
 	if err != nil {
 		return nil, err
 	}

@@ -90,11 +90,14 @@ func (c *Checkpoint) fits(fingerprint string, steps, values int) bool {
 	return c != nil && c.Fingerprint == fingerprint && len(c.Latents) == values && c.Solver.Step > 0 && c.Solver.Step < steps
 }
 
-// fingerprint is a hash of everything that decides a clip's numbers but for the weights.
+// fingerprint is a hash of everything that decides a clip's numbers but for the model's weights.
 func fingerprint(s *Spec, in *Material, frames int) (string, error) {
 	sum := sha256.New()
 	numbers := []any{s.Variant, s.Mode, s.Prompt, s.NegativePrompt, frames, s.Width, s.Height, s.FPS, s.Steps, s.Shift, s.Seed,
 		s.ScaleT, s.ScaleA, s.ScaleI, s.StepChange, s.IsolateVocals, len(in.Wave), len(in.Pictures)}
+	if s.Quality == Fast || len(s.LoRAs) > 0 { // a clip without either keeps the fingerprint of older workers
+		numbers = append(numbers, s.Quality, s.LoRAs)
+	}
 	if err := json.NewEncoder(sum).Encode(numbers); err != nil {
 		return "", err
 	}

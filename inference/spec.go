@@ -9,6 +9,7 @@ import (
 type (
 	Variant = sampler.Variant
 	Mode    = sampler.Mode
+	Quality = sampler.Quality
 )
 
 // The published variants and the reference's modes: TA is text + audio, TIA is text + image + audio.
@@ -17,6 +18,8 @@ const (
 	Variant17B = sampler.Variant17B
 	TA         = sampler.ModeTA
 	TIA        = sampler.ModeTIA
+	Exact      = sampler.Exact
+	Fast       = sampler.Fast
 )
 
 // Spec is one clip to make. The caller has checked it (handler.Request); Generate checks what only the engine knows.
@@ -46,6 +49,9 @@ type Spec struct {
 	ScaleI float64 // image guidance scale, read by 1.7B TIA only
 
 	StepChange int // 17B TIA: the timestep at which guidance switches; 0: the reference's 980
+
+	Quality Quality // Fast: one pass, without guidance, of a 17B that a LoRA has distilled; "": Exact
+	LoRAs   []LoRA  // beside the transformer's layers; Fast without any takes the distilled one of the LoRA folder
 
 	// What a caller may follow, or carry over from a run that was broken off. All optional; the funcs are called between
 	// two steps and must not block.
@@ -89,5 +95,6 @@ type Clip struct {
 	Height   int
 	Duration float64 // seconds
 	Seed     uint64
+	LoRAs    []LoRA            // that made it, with the hashes of their files
 	Timings  map[Stage]float64 // seconds
 }

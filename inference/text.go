@@ -2,15 +2,30 @@ package inference
 
 import (
 	"context"
+	"crypto/sha256"
+	"strings"
+	"sync"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/textcache"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 )
 
-// TextEncoder turns prompts into the embeddings that the transformer attends.
+// TextEncoder turns prompts into the embeddings that the transformer attends. Its network, more than half of all bytes of
+// weights, is opened when the first text comes that the cache does not know.
 type TextEncoder struct {
+	open     func() (*textNetwork, error)
+	cache    *textcache.Cache
+	identity func() (string, error) // of all that turns a text into numbers
+
+	mu      sync.Mutex
+	network *textNetwork // nil until it is needed
+}
+
+// textNetwork is the tokenizer and the encoder.
+type textNetwork struct {
 	rt        *ort.Runtime
 	net       *umt5.Encoder
 	tokenizer *umt5.Tokenizer
@@ -18,13 +33,10 @@ type TextEncoder struct {
 }
 
 // TextEmbedding is an encoded prompt: Data is [Rows, Dim].
-type TextEmbedding struct {
-	Rows, Dim int
-	Data      []float32
-}
+type TextEmbedding = textcache.Embedding
 
-// OpenTextEncoder reads the names of the checkpoint and the tokenizer; weights stay in their file.
-func OpenTextEncoder(rt *ort.Runtime, checkpointFile, tokenizerFile string) (*TextEncoder, []string, error) {
+// openTextNetwork reads the names of the checkpoint and the tokenizer; weights stay in their file.
+func openTextNetwork(rt *ort.Runtime, checkpointFile, tokenizerFile string) (*textNetwork, []string, error) {
 	tokenizer, err := umt5.OpenTokenizer(tokenizerFile)
 	if err != nil {
 		return nil, nil, err
@@ -37,21 +49,72 @@ func OpenTextEncoder(rt *ort.Runtime, checkpointFile, tokenizerFile string) (*Te
 	if err != nil {
 		return nil, nil, err
 	}
-	return &TextEncoder{rt: rt, net: net, tokenizer: tokenizer}, unused, nil
+	return &textNetwork{rt: rt, net: net, tokenizer: tokenizer}, unused, nil
 }
 
-// Encode cleans, tokenizes and encodes a prompt. A prompt of more than 512 tokens is refused: the reference would cut it
-// without a word.
+// Open opens the network, if it is not open yet: names and sizes are checked.
+func (t *TextEncoder) Open() error {
+	_, err := t.opened()
+	return err
+}
+
+func (t *TextEncoder) opened() (*textNetwork, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.network == nil {
+		network, err := t.open()
+		if err != nil {
+			return nil, err
+		}
+		t.network = network
+	}
+	return t.network, nil
+}
+
+// Encode cleans, tokenizes and encodes a prompt, or remembers what it gave before. A prompt of more than 512 tokens is
+// refused: the reference would cut it without a word. The result is shared and must not be changed.
 func (t *TextEncoder) Encode(ctx context.Context, field, prompt string) (*TextEmbedding, error) {
-	ids, untruncated := t.tokenizer.Encode(umt5.Clean(prompt))
+	text := umt5.Clean(prompt)
+	key, known := t.key(text)
+	if known {
+		if e := t.cache.Get(key); e != nil {
+			return e, nil
+		}
+	}
+	n, err := t.opened()
+	if err != nil {
+		return nil, err
+	}
+	ids, untruncated := n.tokenizer.Encode(text)
 	if untruncated > len(ids) {
 		return nil, fault.New("prompt_too_long", field, "the text has %d tokens, the limit is %d; shorten it", untruncated, len(ids))
 	}
-	return t.EncodeIDs(ctx, ids)
+	e, err := n.encodeIDs(ctx, ids)
+	if err == nil && known {
+		t.cache.Put(key, e)
+	}
+	return e, err
 }
 
-// EncodeIDs encodes token ids, the end token included.
-func (t *TextEncoder) EncodeIDs(ctx context.Context, ids []int32) (e *TextEmbedding, err error) {
+// key is a text's in the cache; not known if the files that would encode it cannot be read.
+func (t *TextEncoder) key(text string) (key textcache.Key, known bool) {
+	identity, err := t.identity()
+	if err != nil || strings.ContainsRune(identity, 0) {
+		return key, false
+	}
+	return sha256.Sum256([]byte("humo-worker text embedding 1\x00" + identity + "\x00" + text)), true
+}
+
+// EncodeIDs encodes token ids, the end token included. It never asks the cache.
+func (t *TextEncoder) EncodeIDs(ctx context.Context, ids []int32) (*TextEmbedding, error) {
+	n, err := t.opened()
+	if err != nil {
+		return nil, err
+	}
+	return n.encodeIDs(ctx, ids)
+}
+
+func (t *textNetwork) encodeIDs(ctx context.Context, ids []int32) (e *TextEmbedding, err error) {
 	wide := make([]int64, len(ids))
 	for i, id := range ids {
 		if wide[i] = int64(id); wide[i] >= t.net.Vocabulary() {
@@ -77,5 +140,5 @@ func (t *TextEncoder) EncodeIDs(ctx context.Context, ids []int32) (e *TextEmbedd
 		return nil, err
 	}
 	data, err := ort.Float32s(results, "embedding")
-	return &TextEmbedding{len(ids), int(t.net.Dim()), data}, err
+	return &TextEmbedding{Rows: len(ids), Dim: int(t.net.Dim()), Data: data}, err
 }

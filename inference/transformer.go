@@ -13,6 +13,7 @@ import (
 // Transformer runs HuMo's DiT.
 type Transformer struct {
 	rt        *ort.Runtime
+	ix        *checkpoint.Index
 	net       *wan.DiT
 	decompose bool
 }
@@ -27,7 +28,7 @@ func OpenTransformer(rt *ort.Runtime, checkpointFile string) (*Transformer, []st
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Transformer{rt: rt, net: net}, unused, nil
+	return &Transformer{rt: rt, ix: ix, net: net}, unused, nil
 }
 
 // Conditioned reports whether the model takes a mask and condition latents beside its latents (17B).

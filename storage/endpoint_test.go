@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPlace is the addresses that people set, from the pages of each service.
-func TestPlace(t *testing.T) {
+// TestCheck57_Endpoints is the addresses that people set, from the pages of each service.
+func TestCheck57_Endpoints(t *testing.T) {
 	const account = "0123456789abcdef0123456789abcdef"
 	for _, test := range []struct {
 		name   string

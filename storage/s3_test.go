@@ -84,8 +84,8 @@ func beforeParts(t *testing.T) func(cancel func()) storagetest.Fault {
 	}
 }
 
-// TestS3SlowDown: an overloaded server's answers are waited out, whichever request they hit.
-func TestS3SlowDown(t *testing.T) {
+// TestCheck60_SlowDown: an overloaded server's answers are waited out, whichever request they hit.
+func TestCheck60_SlowDown(t *testing.T) {
 	server := storagetest.StartS3(t)
 	proxy := storagetest.StartProxy(t, server.Endpoint)
 	store := openS3(t, server.At(proxy.URL).Config())
@@ -177,9 +177,9 @@ func TestS3SignedBody(t *testing.T) {
 	}
 }
 
-// TestS3VirtualHost: the bucket in the host name, as RunPod's documentation has it. The client takes every address for
+// TestCheck57_VirtualHost: the bucket in the host name, as RunPod's documentation has it. The client takes every address for
 // the server's.
-func TestS3VirtualHost(t *testing.T) {
+func TestCheck57_VirtualHost(t *testing.T) {
 	const region = "eu-west-1"
 	server := storagetest.StartS3(t, "--region", region, "--virtual-domain", "s3."+region+".amazonaws.com")
 	address := strings.TrimPrefix(server.Endpoint, "http://")

@@ -31,7 +31,7 @@ func TestKilledWithRealEngine(t *testing.T) {
 	start := func(args ...string) *exec.Cmd {
 		cmd := exec.Command("humo-worker", args...)
 		cmd.Env = append(os.Environ(), "ONNXRUNTIME_LIB="+library(), "TMPDIR="+filepath.Join(dir, "tmp"), "HOME="+filepath.Join(dir, "home"),
-			"HUMO_TMP=", "HUMO_WEIGHTS="+filepath.Join(dir, "weights"), "HUMO_OUTPUT="+filepath.Join(dir, "output"))
+			"HUMO_TMP=", "HUMO_CACHE="+filepath.Join(dir, "cache"), "HUMO_WEIGHTS="+filepath.Join(dir, "weights"), "HUMO_OUTPUT="+filepath.Join(dir, "output"))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -73,13 +73,16 @@ func TestKilledWithRealEngine(t *testing.T) {
 	}
 }
 
-// leftovers are the files below dir but the weights and results.
+// leftovers are the files below dir but the weights, results and the embeddings of prompts.
 func leftovers(t *testing.T, dir string) []string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
+		}
+		if strings.HasPrefix(path, filepath.Join(dir, "cache")) {
+			return nil
 		}
 		if !strings.HasPrefix(path, filepath.Join(dir, "weights")) && filepath.Base(path) != "video.mp4" && filepath.Base(path) != "manifest.json" || strings.HasPrefix(path, filepath.Join(dir, "tmp")) {
 			all = append(all, path)

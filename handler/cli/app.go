@@ -32,6 +32,7 @@ type Engine interface {
 // Rooms is what the commands need of the other rooms.
 type Rooms struct {
 	OpenEngine func(Settings, zerolog.Logger) (Engine, error)
+	Examine    func(Settings, zerolog.Logger) (Examiner, error)
 	WriteDemo  func(dir string) error
 	Wanted     func(variant string, separator bool) ([]weights.File, error) // the files to pull
 	Parity     func(ctx context.Context, s Settings, log zerolog.Logger, dir string, out io.Writer) (failed int, err error)
@@ -137,7 +138,7 @@ by --test_input, else by ./test_input.json, else by ./testinput/test_input.json,
 	root.SetErr(a.Stderr)
 	root.SetVersionTemplate("humo-worker {{.Version}}\n")
 	flags.bind(root.Flags())
-	root.AddCommand(a.generate(), a.schema(), a.weights(), a.parity(), a.version())
+	root.AddCommand(a.generate(), a.schema(), a.weights(), a.parity(), a.doctor(), a.bench(), a.version())
 	return root
 }
 

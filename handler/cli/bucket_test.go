@@ -19,8 +19,8 @@ import (
 
 const bucketJob = `{"id": "bucket-job", "input": {"prompt": "CANARY-PROMPT", "audio": "volume:voice.wav", "frames": 5, "width": 64, "height": 32, "steps": 2}}`
 
-// TestBucket: with a bucket's variables, a local test run prints a link that anybody can watch.
-func TestBucket(t *testing.T) {
+// TestCheck57_LinkThatAnybodyCanWatch: with a bucket's variables, a local test run prints a link that anybody can watch.
+func TestCheck57_LinkThatAnybodyCanWatch(t *testing.T) {
 	server := storagetest.StartS3(t)
 	dir := t.TempDir()
 	environ := append(server.Environ(), "BUCKET_PREFIX=my videos/ü", "BUCKET_PRESIGN_EXPIRY=3600", "RUNPOD_LOG_LEVEL=TRACE",
@@ -78,8 +78,8 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// TestBucketRefused: what is wrong with a bucket is said in the names of its settings, and without its secret.
-func TestBucketRefused(t *testing.T) {
+// TestCheck59_BucketsThatAreRefused: what is wrong with a bucket is said in the names of its settings, and without its secret.
+func TestCheck59_BucketsThatAreRefused(t *testing.T) {
 	server := storagetest.StartS3(t)
 	for name, test := range map[string]struct {
 		environ []string

@@ -19,6 +19,9 @@ func realRooms() Rooms {
 		OpenEngine: func(s Settings, log zerolog.Logger) (Engine, error) {
 			return inference.Open(s.Inference, log)
 		},
+		Examine: func(s Settings, log zerolog.Logger) (Examiner, error) {
+			return inference.Open(s.Inference, log)
+		},
 		WriteDemo: weights.WriteDemo,
 		Wanted:    weights.Wanted,
 		Parity:    runParity,

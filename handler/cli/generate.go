@@ -35,6 +35,7 @@ var generateFlags = []struct {
 	{"scale-a", "scale_a", "x", "guidance scale of the audio (default: the model's)"},
 	{"scale-i", "scale_i", "x", "guidance scale of the pictures, 1.7B only (default: the model's)"},
 	{"step-change", "step_change", "n", "timestep at which the guidance changes, 17B with pictures only (default 980)"},
+	{"quality", "quality", "exact|fast", "fast: a few unguided steps of the 17B with a step-distilled LoRA (default exact)"},
 	{"isolate-vocals", "isolate_vocals", "bool", "let the model hear the voice without music and noise"},
 	{"dry-run", "dry_run", "bool", "check everything and estimate the time; make nothing"},
 }
@@ -42,7 +43,7 @@ var generateFlags = []struct {
 // generate is a job from flags. Its sources are files of this machine.
 func (a *App) generate() *cobra.Command {
 	var audio, outputDir, config string
-	var images []string
+	var images, loras []string
 	values := make([]flagValue, len(generateFlags))
 	cmd := &cobra.Command{
 		Use:   "generate --prompt TEXT --audio FILE [--image FILE …]",
@@ -58,6 +59,7 @@ func (a *App) generate() *cobra.Command {
 			if err := addFiles(input, audio, images); err != nil {
 				return err
 			}
+			addLoRAs(input, loras)
 			return a.makeClip(cmd, input, outputDir, config)
 		},
 	}
@@ -72,6 +74,7 @@ func (a *App) generate() *cobra.Command {
 	}
 	flags.StringVar(&audio, "audio", "", "voice track, a `file`")
 	flags.StringArrayVar(&images, "image", nil, "reference picture, a `file`; may be repeated")
+	flags.StringArrayVar(&loras, "lora", nil, "`file[=strength]` of the LoRA folder ($HUMO_LORAS); may be repeated")
 	flags.StringVar(&config, "config", "", "`file` with defaults: the original's generate.yaml, or the fields of a job in YAML (default $HUMO_CONFIG)")
 	flags.StringVar(&outputDir, "output-dir", "", "`folder` for the result (default $HUMO_OUTPUT, then ./output)")
 	return cmd
@@ -98,6 +101,22 @@ func addFiles(input map[string]any, audio string, images []string) error {
 		input["images"] = paths
 	}
 	return nil
+}
+
+// addLoRAs reads "file=strength"; whether both are right is the job's affair.
+func addLoRAs(input map[string]any, loras []string) {
+	var all []map[string]any
+	for _, text := range loras {
+		one := map[string]any{"name": text}
+		if i := strings.LastIndex(text, "="); i >= 0 {
+			strength := flagValue{text: text[i+1:]}
+			one = map[string]any{"name": text[:i], "strength": strength.json("x")}
+		}
+		all = append(all, one)
+	}
+	if len(all) > 0 {
+		input["loras"] = all
+	}
 }
 
 func (a *App) makeClip(cmd *cobra.Command, input map[string]any, outputDir, config string) error {

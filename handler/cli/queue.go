@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -32,6 +33,7 @@ func (a *App) queue(ctx context.Context, settings Settings, level string) error 
 	}
 	log := runpod.NewLog(a.Stdout, config, a.Environ)
 	settings.Jobs.RequireBucket = true
+	settings.Inference.Preload = cmp.Or(settings.Inference.Preload, inference.PreloadAuto)
 	engine := &lateEngine{open: func() (Engine, error) { return a.Rooms.OpenEngine(settings, log.Logger) }}
 	jobs, shut, err := a.openWith(settings, engine, log.Logger)
 	if err != nil {

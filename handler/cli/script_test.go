@@ -18,6 +18,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/media"
+	"github.com/humo-worker/humo-worker/inference/plan"
 )
 
 // The scripts run this test binary as humo-worker, with an engine that paints grey frames. Whole runs with the real
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"humo-worker": func() {
 		app := cli.App{Version: "1.2.3", Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Rooms: cli.Rooms{
 			OpenEngine: openGrey,
+			Examine:    examineGrey,
 			WriteDemo: func(dir string) error {
 				return os.MkdirAll(filepath.Join(dir, "HuMo"), 0o755)
 			},
@@ -91,6 +93,20 @@ func openGrey(s cli.Settings, _ zerolog.Logger) (cli.Engine, error) {
 		return nil, fault.New("missing_weights", "HUMO_WEIGHTS", "the folder lacks HuMo/HuMo-1.7B/ema.pth; fetch it").Because(errors.New("no such file"))
 	}
 	return &grey{s.Jobs.Variant}, nil
+}
+
+// examineGrey is a machine on which clips of the published 1.7B fit up to a size.
+func examineGrey(s cli.Settings, _ zerolog.Logger) (cli.Examiner, error) {
+	if s.Inference.ORT.Library == "missing" {
+		return nil, fault.New("onnxruntime_missing", "ONNXRUNTIME_LIB", "no usable ONNX Runtime library")
+	}
+	return &grey{}, nil
+}
+
+func (*grey) Runtime() (version, library string) { return "0.0.1", "/lib/grey.so" }
+
+func (*grey) Plan(v inference.Variant, job plan.Job) (*plan.Plan, error) {
+	return plan.Make(plan.Published(string(v), 4), job, plan.Device{Free: 8e9, Compute: 4, Mapped: true})
 }
 
 func (*grey) Close() error { return nil }

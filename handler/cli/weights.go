@@ -19,7 +19,7 @@ func (a *App) weights() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	group.AddCommand(a.pullWeights(), a.verifyWeights(), a.listWeights(), a.demoWeights())
+	group.AddCommand(a.pullWeights(), a.verifyWeights(), a.listWeights(), a.packWeights(), a.demoWeights())
 	return group
 }
 

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -39,7 +40,12 @@ func TestWeightsScripts(t *testing.T) {
 			e.Setenv("HF_HOME", filepath.Join(e.WorkDir, "cache"))
 			e.Setenv("HUB_PUBLISHES", published)
 			e.Setenv("GOLDEN", published)
-			_, err := hub.AddFolder(published)
+			worker, err := exec.LookPath("humo-worker")
+			if err != nil {
+				return err
+			}
+			e.Setenv("HUMO", worker) // for scripts without a PATH
+			_, err = hub.AddFolder(published)
 			return err
 		},
 	})

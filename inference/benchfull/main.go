@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/memory"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/weights"
 )
@@ -71,10 +72,10 @@ func denoise(ctx context.Context, e *inference.Engine, width, height, frames int
 	s := inference.Spec{Variant: inference.Variant1B, Mode: inference.TA, Prompt: "a person speaks", Frames: frames, Width: width, Height: height,
 		FPS: 25, Steps: 1, Shift: 5, Seed: 1, ScaleT: 7.5, ScaleA: 7.5}
 	var passes []time.Time
-	m := watch()
+	m := memory.Watch()
 	latents, err := e.Denoise(ctx, &s, &inference.Material{Wave: wave}, func(stage inference.Stage) func(int, int) {
 		if stage == inference.StageDenoise {
-			m.reset()
+			m.Reset()
 		}
 		return func(int, int) {
 			if stage == inference.StageDenoise {
@@ -82,7 +83,7 @@ func denoise(ctx context.Context, e *inference.Engine, width, height, frames int
 			}
 		}
 	})
-	peak := m.stop()
+	peak := m.Stop()
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +92,13 @@ func denoise(ctx context.Context, e *inference.Engine, width, height, frames int
 		fmt.Printf("DiT pass %d at %d tokens: %.1f s\n", i, tokens, passes[i].Sub(passes[i-1]).Seconds())
 	}
 	fmt.Printf("DiT peak: anonymous %.2f GB, mapped files %.2f GB; one head's %d x %d scores would be %.2f GB, all heads' %.2f GB\n",
-		peak.anonymous, peak.file, tokens, tokens, float64(tokens*tokens*4)/1e9, float64(12*tokens*tokens*4)/1e9)
+		gigabytes(peak.Anonymous), gigabytes(peak.File), tokens, tokens, float64(tokens*tokens*4)/1e9, float64(12*tokens*tokens*4)/1e9)
 	return latents, nil
 }
 
 // decode decodes the clip: the first chunk gives one frame, every further one four.
 func decode(ctx context.Context, e *inference.Engine, latents *inference.Latent) error {
-	m := watch()
+	m := memory.Watch()
 	last := time.Now()
 	err := e.Frames(ctx, inference.Variant1B, latents, func(done, total int) {
 		if done > 0 {
@@ -105,10 +106,12 @@ func decode(ctx context.Context, e *inference.Engine, latents *inference.Latent)
 		}
 		last = time.Now()
 	}, func([]byte) error { return nil })
-	peak := m.stop()
+	peak := m.Stop()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("VAE peak: anonymous %.2f GB, resident in all %.2f GB\n", peak.anonymous, peak.total)
+	fmt.Printf("VAE peak: anonymous %.2f GB, resident in all %.2f GB\n", gigabytes(peak.Anonymous), gigabytes(peak.Total))
 	return nil
 }
+
+func gigabytes(n int64) float64 { return float64(n) / 1e9 }

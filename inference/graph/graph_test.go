@@ -38,7 +38,7 @@ func TestBuildReportsMistakes(t *testing.T) {
 		}},
 		{"weight", "never loaded", func(g *Graph, _ Value) { g.Weight(Weight{}) }},
 		{"strided", "strided view", func(g *Graph, _ Value) {
-			g.Weight(Weight{&checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: []int64{2, 2}, Stride: []int64{1, 2}}})
+			g.Weight(Weight{Tensor: &checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: []int64{2, 2}, Stride: []int64{1, 2}}})
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestBuildReportsMistakes(t *testing.T) {
 }
 
 func block(name string, offset int64) Stage {
-	w := Weight{&checkpoint.Tensor{Name: name, DType: checkpoint.BF16, Shape: []int64{4, 4}, Stride: []int64{4, 1}, File: "/f", Offset: offset}}
+	w := Weight{Tensor: &checkpoint.Tensor{Name: name, DType: checkpoint.BF16, Shape: []int64{4, 4}, Stride: []int64{4, 1}, File: "/f", Offset: offset}}
 	return Stage{Name: name, In: []string{"x"}, Out: []string{"x"}, Build: func(g *Graph, in []Value) []Value {
 		return []Value{g.Linear(in[0], g.Weight(w), Value{})}
 	}}

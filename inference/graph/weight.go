@@ -9,7 +9,16 @@ import (
 )
 
 // Weight is a parameter of a network: a tensor of a checkpoint. A missing optional weight is nil.
-type Weight struct{ *checkpoint.Tensor }
+type Weight struct {
+	*checkpoint.Tensor
+	Deltas []Delta // what an adapter adds to it; most weights have none
+}
+
+// Delta is a tensor of a weight's shape that is added to it, Scale times, while the graph runs.
+type Delta struct {
+	*checkpoint.Tensor
+	Scale float32
+}
 
 // Present reports whether the checkpoint holds the weight.
 func (w Weight) Present() bool { return w.Tensor != nil }
@@ -42,10 +51,18 @@ type initializer struct {
 // Weight returns w as float32, widened in the graph if it is stored in 16 bits. A shape may be given under which
 // the same bytes are read ([O,C,3,3,3] as [O,3C,3,3]).
 func (g *Graph) Weight(w Weight, as ...int64) Value {
-	return g.Cast(g.StoredWeight(w, as...), checkpoint.F32)
+	v := g.Cast(g.StoredWeight(w, as...), checkpoint.F32)
+	for _, d := range w.Deltas {
+		if !slices.Equal(d.Shape, w.Shape) {
+			g.fail("%s%v cannot be added to %s%v", d.Name, d.Shape, w.Name, w.Shape)
+		}
+		delta := g.Cast(g.StoredWeight(Weight{Tensor: d.Tensor}, v.Shape...), checkpoint.F32)
+		v = g.Add(v, g.Mul(delta, g.Scalar(d.Scale)))
+	}
+	return v
 }
 
-// StoredWeight returns w in the dtype it is stored in: for tables of which a graph reads a few rows.
+// StoredWeight returns w in the dtype it is stored in, without its deltas: for tables of which a graph reads a few rows.
 func (g *Graph) StoredWeight(w Weight, as ...int64) Value {
 	if !w.Present() {
 		g.fail("weight was never loaded")

@@ -6,15 +6,42 @@ import (
 	"github.com/humo-worker/humo-worker/inference/graph"
 )
 
-// Linear is x·Weightᵀ + Bias.
+// Linear is x·Weightᵀ + Bias + the sum of its sides.
 type Linear struct {
 	Weight graph.Weight `weight:"weight"` // [out, in]
 	Bias   graph.Weight `weight:"bias"`   // [out]
+	Sides  []Side
+}
+
+// Side is a low-rank branch beside a linear layer: Scale·(x·Downᵀ)·Upᵀ (Hu et al. 2022, LoRA). The layer's own weight is
+// read as it lies, and a layer without sides is the same graph as ever.
+type Side struct {
+	Down  graph.Weight // [rank, in]; axes after the first are read as one
+	Up    graph.Weight // [out, rank]; likewise
+	Scale float32
 }
 
 // Forward maps x [..., in] to [..., out].
 func (l Linear) Forward(g *graph.Graph, x graph.Value) graph.Value {
-	return project(g, x, g.Weight(l.Weight), g.Weight(l.Bias))
+	return l.sides(g, x, project(g, x, g.Weight(l.Weight), g.Weight(l.Bias)))
+}
+
+// Patches maps x [rows, in] to [rows, out] where the weight is the kernel [out, C, …] of a convolution whose stride is its
+// size: over a patch's values, in the kernel's order, that is a linear layer.
+func (l Linear) Patches(g *graph.Graph, x graph.Value) graph.Value {
+	y := g.Linear(x, g.Weight(l.Weight, l.Weight.Shape[0], x.Dim(-1)), g.Weight(l.Bias))
+	return l.sides(g, x, y)
+}
+
+// sides adds the branches of x to y. The scale is applied where the values are fewest.
+func (l Linear) sides(g *graph.Graph, x, y graph.Value) graph.Value {
+	for _, s := range l.Sides {
+		rank := s.Down.Shape[0]
+		low := project(g, x, g.Weight(s.Down, rank, x.Dim(-1)), graph.Value{})
+		up := g.Weight(s.Up, y.Dim(-1), rank)
+		y = g.Add(y, project(g, g.Mul(low, g.Scalar(s.Scale)), up, graph.Value{}))
+	}
+	return y
 }
 
 // Projection is x·Weightᵀ, without a bias.

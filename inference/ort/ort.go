@@ -27,6 +27,7 @@ import (
 type Runtime struct {
 	cfg      Config
 	log      zerolog.Logger
+	library  string       // as it was found
 	sessions atomic.Int64 // open ones
 
 	mu     sync.RWMutex // held for reading while a session is created, for writing to close or to change the arena
@@ -55,7 +56,7 @@ func Open(cfg Config, log zerolog.Logger) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &Runtime{cfg: cfg, log: log}
+	rt := &Runtime{cfg: cfg, log: log, library: name}
 	if err := rt.prepare(); err != nil {
 		_ = binding.DestroyEnvironment()
 		return nil, fault.New("onnxruntime_missing", "", "%s loads but cannot be set up; run `make setup` for version %s", name, LibraryVersion).Because(err)
@@ -80,6 +81,9 @@ func (rt *Runtime) prepare() error {
 
 // Version is the version of the loaded library, e.g. "1.30.0".
 func (rt *Runtime) Version() string { return binding.GetVersion() }
+
+// Library is the library's path, or its name if the system's loader found it.
+func (rt *Runtime) Library() string { return rt.library }
 
 // FreshArena gives the sessions made from now on a new arena. The old one goes back to the system when the last
 // session that uses it is closed; until then both exist. The arena never shrinks by itself, so call this between

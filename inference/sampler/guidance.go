@@ -22,6 +22,23 @@ const (
 	ModeTIA Mode = "TIA"
 )
 
+// Quality says whether a clip is guided as the reference does it, or made in a few unguided steps by a transformer that an
+// adapter has distilled for that.
+type Quality string
+
+// Fast needs a distilled transformer, which exists for the 17B only. "" is Exact.
+const (
+	Exact Quality = "exact"
+	Fast  Quality = "fast"
+)
+
+// The steps of a fast clip: what the adapters are distilled for, and what users of HuMo take.
+const (
+	FastSteps    = 6
+	MinFastSteps = 4
+	MaxFastSteps = 8
+)
+
 // DefaultStepChange is the timestep at and below which 17B-TIA's negative pass loses its image.
 const DefaultStepChange = 980
 
@@ -93,6 +110,7 @@ type Condition struct {
 type Plan struct {
 	Variant   Variant
 	Mode      Mode
+	Quality   Quality
 	Injection Injection
 	Passes    []Pass
 	Terms     []Term
@@ -117,10 +135,11 @@ const (
 	ImageScale
 )
 
-// plans are HuMo's four rows. Spec §8.3.
+// plans are HuMo's four rows (spec §8.3), and the two of the distilled 17B: guidance is distilled into its weights, so one
+// pass with all conditions is the velocity.
 var plans = []Plan{
 	{
-		Variant: Variant1_7B, Mode: ModeTA, Injection: InSlots,
+		Variant: Variant1_7B, Mode: ModeTA, Quality: Exact, Injection: InSlots,
 		Passes: []Pass{
 			{"neg", Negative, false, ImageNever},
 			{"t", Prompt, false, ImageNever},
@@ -129,7 +148,7 @@ var plans = []Plan{
 		Terms: []Term{{AudioScale, 2, 1}, {TextScale, 1, 0}}, Base: 0,
 	},
 	{
-		Variant: Variant1_7B, Mode: ModeTIA, Injection: InSlots,
+		Variant: Variant1_7B, Mode: ModeTIA, Quality: Exact, Injection: InSlots,
 		Passes: []Pass{
 			{"neg", Negative, false, ImageNever},
 			{"t", Prompt, false, ImageNever},
@@ -139,7 +158,7 @@ var plans = []Plan{
 		Terms: []Term{{ImageScale, 3, 2}, {AudioScale, 2, 1}, {TextScale, 1, 0}}, Base: 0,
 	},
 	{
-		Variant: Variant17B, Mode: ModeTA, Injection: InChannels,
+		Variant: Variant17B, Mode: ModeTA, Quality: Exact, Injection: InChannels,
 		Passes: []Pass{
 			{"ta", Prompt, true, ImageNever},
 			{"t", Prompt, false, ImageNever},
@@ -148,7 +167,7 @@ var plans = []Plan{
 		Terms: []Term{{AudioScale, 0, 1}, {TextScale, 1, 2}}, Base: 2,
 	},
 	{
-		Variant: Variant17B, Mode: ModeTIA, Injection: InChannels,
+		Variant: Variant17B, Mode: ModeTIA, Quality: Exact, Injection: InChannels,
 		Passes: []Pass{
 			{"tia", Prompt, true, ImageAlways},
 			{"ti", Prompt, false, ImageAlways},
@@ -156,12 +175,32 @@ var plans = []Plan{
 		},
 		Terms: []Term{{AudioScale, 0, 1}, {TextScaleLowered, 1, 2}}, Base: 2,
 	},
+	{
+		Variant: Variant17B, Mode: ModeTA, Quality: Fast, Injection: InChannels,
+		Passes: []Pass{{"ta", Prompt, true, ImageNever}},
+	},
+	{
+		Variant: Variant17B, Mode: ModeTIA, Quality: Fast, Injection: InChannels,
+		Passes: []Pass{{"tia", Prompt, true, ImageAlways}},
+	},
 }
 
-// NewPlan returns the row of a variant and mode, with the run's scales.
-func NewPlan(v Variant, m Mode, s Scales) (*Plan, error) {
+// NewPlan returns the row of a variant and mode in exact quality, with the run's scales.
+func NewPlan(v Variant, m Mode, s Scales) (*Plan, error) { return NewPlanOf(Exact, v, m, s) }
+
+// NewPlanOf returns the row of a quality, variant and mode, with the run's scales, which a fast one does not read.
+func NewPlanOf(q Quality, v Variant, m Mode, s Scales) (*Plan, error) {
 	if v != Variant1_7B && v != Variant17B {
 		return nil, fault.New("invalid_input", "variant", "%q is unknown; use %q or %q", v, Variant1_7B, Variant17B)
+	}
+	if m != ModeTA && m != ModeTIA {
+		return nil, fault.New("invalid_input", "mode", "%q is unknown; use %q or %q", m, ModeTA, ModeTIA)
+	}
+	if q == "" {
+		q = Exact
+	}
+	if q != Exact && q != Fast {
+		return nil, fault.New("invalid_input", "quality", "%q is unknown; use %q or %q", q, Exact, Fast)
 	}
 	for _, scale := range []struct {
 		field string
@@ -172,12 +211,12 @@ func NewPlan(v Variant, m Mode, s Scales) (*Plan, error) {
 		}
 	}
 	for _, row := range plans {
-		if row.Variant == v && row.Mode == m {
+		if row.Variant == v && row.Mode == m && row.Quality == q {
 			row.Scales = s
 			return &row, nil
 		}
 	}
-	return nil, fault.New("invalid_input", "mode", "%q is unknown; use %q or %q", m, ModeTA, ModeTIA)
+	return nil, fault.New("invalid_input", "quality", "%q is for the %s only: no distilled adapter exists for the %s; use variant %q, or quality %q", q, Variant17B, v, Variant17B, Exact)
 }
 
 // Conditions returns what each pass is given at timestep t, in call order.

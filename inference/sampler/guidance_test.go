@@ -181,3 +181,32 @@ func TestCombineRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A fast clip is one pass with all conditions, and its output is the velocity.
+func TestFastPlans(t *testing.T) {
+	for mode, want := range map[Mode]Condition{ModeTA: {Prompt, true, false}, ModeTIA: {Prompt, true, true}} {
+		p, err := NewPlanOf(Fast, Variant17B, mode, DefaultScales(Variant17B))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []int64{999, 980, 1} {
+			if diff := cmp.Diff([]Condition{want}, p.Conditions(step)); diff != "" {
+				t.Errorf("%s at %d (-want +got):\n%s", mode, step, diff)
+			}
+			got, err := p.Combine(step, [][]float32{{1, -2.5}})
+			if err != nil || !slices.Equal(got, []float32{1, -2.5}) {
+				t.Errorf("%s at %d: %v, %v", mode, step, got, err)
+			}
+		}
+		if _, err := NewPlanOf(Fast, Variant1_7B, mode, DefaultScales(Variant1_7B)); fault.CodeOf(err) != "invalid_input" || !strings.Contains(err.Error(), "17B") {
+			t.Errorf("fast 1.7B: %v", err)
+		}
+		if _, err := NewPlanOf("best", Variant17B, mode, DefaultScales(Variant17B)); fault.CodeOf(err) != "invalid_input" {
+			t.Errorf("an unknown quality: %v", err)
+		}
+		exact, err := NewPlanOf("", Variant17B, mode, DefaultScales(Variant17B))
+		if err != nil || len(exact.Passes) != 3 {
+			t.Errorf("no quality: %+v, %v", exact, err)
+		}
+	}
+}

@@ -184,8 +184,7 @@ func (m *DiT) patchify(g *graph.Graph, in []graph.Value) []graph.Value {
 	c, f, h, w := in[0].Shape[0], in[0].Shape[1], in[0].Shape[2]/patch, in[0].Shape[3]/patch
 	x := g.Reshape(in[0], c, f, h, patch, w, patch)
 	x = g.Reshape(g.Transpose(x, 1, 2, 4, 0, 3, 5), f*h*w, c*patch*patch)
-	weight := g.Weight(m.PatchEmbedding.Weight, m.Dim(), c*patch*patch)
-	return []graph.Value{g.Linear(x, weight, g.Weight(m.PatchEmbedding.Bias))}
+	return []graph.Value{m.PatchEmbedding.Patches(g, x)}
 }
 
 // unpatchify puts tokens [tokens, 64] back in place: [16, F, h, w]. A token's 64 values are ordered row, column, channel,

@@ -15,6 +15,11 @@ type Config struct {
 
 	// CacheDir is another name for Root, which the original worker's templates set. Root wins.
 	CacheDir string `env:"MODEL_CACHE_DIR"`
+
+	// Packed is bf16 or fp16: the copy of the transformer that "weights pack" made is used where it is there, whole and made
+	// of the file that is there. Its numbers are rounded, so clips are no longer the reference's to the last bit. off, the
+	// default: the published file is used.
+	Packed string `env:"HUMO_PACKED"`
 }
 
 // defaultRoots are tried in this order when nothing is set: RunPod's network volume, then the reference's own folder.
@@ -46,6 +51,9 @@ func (c Config) Dir() string {
 // Validate refuses a setting that can never be right. A folder that does not exist yet is no error here: Require says
 // what is missing in it and how to fetch it.
 func (c Config) Validate() error {
+	if err := c.validatePacked(); err != nil {
+		return err
+	}
 	name, dir := "HUMO_WEIGHTS", c.Root
 	if dir == "" {
 		name, dir = "MODEL_CACHE_DIR", c.CacheDir

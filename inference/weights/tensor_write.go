@@ -57,12 +57,12 @@ func (t tensor) writeTo(w io.Writer) error {
 		case checkpoint.BF16:
 			b = raw[:2*len(part)]
 			for i, v := range part {
-				binary.LittleEndian.PutUint16(b[2*i:], toBF16(v))
+				binary.LittleEndian.PutUint16(b[2*i:], ToBF16(v))
 			}
 		case checkpoint.F16:
 			b = raw[:2*len(part)]
 			for i, v := range part {
-				binary.LittleEndian.PutUint16(b[2*i:], toF16(v))
+				binary.LittleEndian.PutUint16(b[2*i:], ToF16(v))
 			}
 		default:
 			return fmt.Errorf("%s: cannot write dtype %s", t.name, t.dtype)
@@ -74,14 +74,14 @@ func (t tensor) writeTo(w io.Writer) error {
 	return nil
 }
 
-// toBF16 rounds a finite number to the nearest bfloat16, ties to even.
-func toBF16(v float32) uint16 {
+// ToBF16 rounds a finite number to the nearest bfloat16, ties to even.
+func ToBF16(v float32) uint16 {
 	b := math.Float32bits(v)
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
-// toF16 rounds a finite number to the nearest IEEE half, ties to even; what is too large becomes infinite.
-func toF16(v float32) uint16 {
+// ToF16 rounds a finite number to the nearest IEEE half, ties to even; what is too large becomes infinite.
+func ToF16(v float32) uint16 {
 	b := math.Float32bits(v)
 	sign, exp, frac := uint16(b>>16&0x8000), int(b>>23&0xff)-127+15, b&0x7fffff
 	switch {

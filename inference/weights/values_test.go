@@ -44,13 +44,13 @@ func TestRounding(t *testing.T) {
 		0: 0, 1: 0x3c00, -2: 0xc000, 65504: 0x7bff, 65520: 0x7c00, 1e9: 0x7c00, 65519: 0x7bff, 0x1p-14: 0x0400, 0x1p-24: 0x0001,
 		0x1p-25: 0, 0x1.8p-24: 0x0002, -0x1p-26: 0x8000, 1 + 0x1p-11: 0x3c00, 1 + 0x3p-11: 0x3c02, 0x1.ff8p-15: 0x03ff, 0x1.ffcp-15: 0x0400, 0.1: 0x2e66,
 	} {
-		if got := toF16(in); got != want {
-			t.Errorf("toF16(%g) = %#04x, want %#04x", in, got, want)
+		if got := ToF16(in); got != want {
+			t.Errorf("ToF16(%g) = %#04x, want %#04x", in, got, want)
 		}
 	}
 	for in, want := range map[float32]uint16{0: 0, 1: 0x3f80, -1: 0xbf80, 1 + 0x1p-8: 0x3f80, 1 + 0x3p-8: 0x3f82, 1 + 0x1.1p-8: 0x3f81, 0.1: 0x3dcd} {
-		if got := toBF16(in); got != want {
-			t.Errorf("toBF16(%g) = %#04x, want %#04x", in, got, want)
+		if got := ToBF16(in); got != want {
+			t.Errorf("ToBF16(%g) = %#04x, want %#04x", in, got, want)
 		}
 	}
 }

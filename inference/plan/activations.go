@@ -1,0 +1,104 @@
+package plan
+
+// What a stage takes beside its weights. Numbers in the networks' hot parts have b bytes (Device.Compute); what the
+// transformer adds up from block to block, its residual stream, has 4.
+//
+// Measured on the CPU (b = 4; anonymous memory, Base 0.28 GB of it: the program, ONNX Runtime, its threads):
+//
+//	transformer, 1.7B, 1,560 tokens   0.53 GB   these formulas: 0.53
+//	transformer, 1.7B, 4,680 tokens   1.02 GB                   1.02
+//	VAE decoder, 480x832              5.7 GB                    5.75, of which memories 3.78
+//
+// The other figures, and all at b = 2, are the same formulas, unmeasured.
+
+// CPUBase is the Base of the CPU's measurements.
+const CPUBase = 285_000_000
+
+const (
+	vaeStride      = 8
+	temporalStride = 4
+	patch          = 2
+	textRows       = 512
+	residual       = 4 // bytes
+)
+
+// LatentFrames is the number of latent frames that the transformer sees, references included.
+func (j Job) latentFrames() int64 {
+	return 1 + int64(max(j.Frames, 1)-1)/temporalStride + int64(max(j.References, 1))
+}
+
+// latentPixels are those of a latent frame.
+func (j Job) latentPixels() int64 { return int64(j.Width/vaeStride) * int64(j.Height/vaeStride) }
+
+// Tokens is the number of patches that a pass attends.
+func (j Job) Tokens() int64 { return j.latentFrames() * j.latentPixels() / (patch * patch) }
+
+// rows is what a transformer of a width keeps for rows of activations: the feed-forward network's inner values before and
+// after their function, and 14 rows of the width: the residual stream and its sum, the normalised input, q, k and v before
+// and after their norms and rotation, attention's result and its projection. No attention scores: no provider holds them.
+func rows(n, width, ffn, b int64) int64 {
+	const stream, inner = 2, 12
+	return n * (stream*width*residual + b*(inner*width+2*ffn))
+}
+
+func (m Model) denoise(j Job, d Device) int64 { return rows(j.Tokens(), m.Width, m.FFN, d.Compute) }
+
+func (m Model) text(d Device) int64 { return rows(textRows, m.TextWidth, m.TextFFN, d.Compute) }
+
+// audio: a window of 30 s is 1500 rows; the values after every one of 32 layers are averaged into bands, 33 with the input.
+func (m Model) audio(d Device) int64 {
+	const window, kept = 1500, 33
+	return rows(window, m.AudioWidth, 4*m.AudioWidth, d.Compute) + kept*window*m.AudioWidth*residual
+}
+
+// A decoder's temporal convolutions remember two frames each. Per latent pixel these are so many values of a frame, in
+// units of the channels at full size (c = 96 in the published VAE: 75,648 with it, and 16 of the latent's own): at the
+// latent size 44 c, at twice that 26 c × 4 pixels, at four times 12 c × 16, at full size 7 c × 64. An encoder's likewise:
+// 3 and 4 c × 64, 7 c × 16, 14 c × 4, 36 c; the halvings of frames remember one frame only.
+const (
+	remembered    = 2
+	decoderLatent = 16
+	decoderUnits  = 44 + 26*4 + 12*16 + 7*64
+	encoderColour = 3 * 64
+	encoderUnits  = 4*64 + 7*16 + 14*4 + 36 + 4 + 2
+)
+
+// The largest stage runs at full size on c channels. It holds 11 frames of them beside the memories: input, result, two
+// activations, three frames side by side for a convolution, what the convolution unfolds, frames that wait. With memories
+// on the host, those of that stage stay: four frames and the two that replace old ones.
+const (
+	workingFrames = 11
+	stageMemories = 6
+)
+
+func (m Model) working(j Job, b int64) int64 {
+	return workingFrames * m.fullFrame(j, b)
+}
+
+// fullFrame is a frame of c channels at the size of the video.
+func (m Model) fullFrame(j Job, b int64) int64 {
+	return m.VAEChannels * int64(j.Width) * int64(j.Height) * b
+}
+
+func (m Model) decode(j Job, d Device, where Memories) int64 {
+	if j.Frames <= 1 { // a single frame is decoded without memories
+		return m.working(j, d.Compute)
+	}
+	return m.working(j, d.Compute) + m.memories(j, d, where, decoderLatent+decoderUnits*m.VAEChannels)
+}
+
+// encode: pictures are encoded one by one, without memories; the 17B's grey clip needs them.
+func (m Model) encode(j Job, d Device, where Memories) int64 {
+	if !m.Conditioned || j.latentFrames() == 1 {
+		return m.working(j, d.Compute)
+	}
+	return m.working(j, d.Compute) + m.memories(j, d, where, encoderColour+encoderUnits*m.VAEChannels)
+}
+
+func (m Model) memories(j Job, d Device, where Memories, valuesPerPixel int64) int64 {
+	all := remembered * valuesPerPixel * j.latentPixels() * d.Compute
+	if where == OnHost {
+		return min(all, stageMemories*m.fullFrame(j, d.Compute))
+	}
+	return all
+}
