@@ -98,8 +98,11 @@ func (c *checkpoints) save(state *inference.Checkpoint) {
 // removalTime bounds how long a finished job waits for its checkpoint to be removed.
 const removalTime = 10 * time.Second
 
-// end removes the checkpoint of a clip that is done, or that failed in a way that no retry cures. What was interrupted keeps
-// it: somebody may go on.
+// ErrAbandoned is the cause of a context that ended because nobody wants the job's clip any more.
+var ErrAbandoned = errors.New("the job was given up")
+
+// end removes the checkpoint of a clip that is done, that failed in a way that no retry cures, or that nobody wants. What was
+// interrupted keeps it: somebody may go on.
 func (c *checkpoints) end(ctx context.Context, err error) {
 	if c.store == nil {
 		return
@@ -108,7 +111,8 @@ func (c *checkpoints) end(ctx context.Context, err error) {
 	c.busy.Lock() // the put under way has ended
 	defer c.busy.Unlock()
 	problem, known := errors.AsType[*fault.Error](err)
-	if !c.stored || err != nil && (ctx.Err() != nil || !known || problem.Retryable) {
+	final := err == nil || ctx.Err() == nil && known && !problem.Retryable || errors.Is(context.Cause(ctx), ErrAbandoned)
+	if !c.stored || !final {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)

@@ -226,4 +226,25 @@ func TestKilledJobResumes(t *testing.T) {
 	}
 }
 
+// A job that is cancelled leaves no checkpoint: nobody will go on.
+func TestCancelledJobLeavesNoCheckpoint(t *testing.T) {
+	e := newEndpoint(t, "HUMO_CHECKPOINT_EVERY=3")
+	e.queue.Give("cancelled", `{"prompt": "a woman", "audio": "volume:voice.wav", "frames": 17, "width": 128, "height": 96, "steps": 250}`)
+	_, log := e.start(t)
+	until := func(there bool) {
+		t.Helper()
+		for deadline := time.Now().Add(runpodtest.Patience); slices.ContainsFunc(e.bucket.Objects(t), isCheckpoint) != there; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("checkpoint stored: want %v\n%s", there, log())
+			}
+		}
+	}
+	until(true)
+	e.queue.Cancel("cancelled")
+	until(false)
+	if e.queue.Result("cancelled") != "" {
+		t.Error("a cancelled job was answered")
+	}
+}
+
 func isCheckpoint(object string) bool { return strings.HasSuffix(object, "/checkpoint") }

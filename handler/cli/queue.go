@@ -46,6 +46,8 @@ func (a *App) queue(ctx context.Context, settings Settings, level string) error 
 		Checks:   append([]runpod.Check{{Name: "ffmpeg", Run: findFFmpeg}}, runpod.SystemChecks(config, log.Logger)...),
 		Prestart: func(ctx context.Context) error { return engine.Prepare(ctx, jobs.Variant()) },
 		Handler: func(ctx context.Context, job runpod.Job, to runpod.Reporter) (runpod.Result, error) {
+			ctx, done := abandonable(ctx)
+			defer done()
 			result, err := jobs.Handle(ctx, queued(job), &queueReporter{to: to, log: log.Logger})
 			if err != nil {
 				return runpod.Result{}, queueFailure{err}
@@ -62,6 +64,22 @@ func (a *App) queue(ctx context.Context, settings Settings, level string) error 
 // queued is RunPod's job as the handler takes it.
 func queued(job runpod.Job) handler.Job {
 	return handler.Job{ID: job.ID, Input: job.Input, S3: bucketOf(job.S3), Timeout: time.Duration(job.Policy.ExecutionTimeout) * time.Millisecond}
+}
+
+// abandonable tells the handler, in its own words, that a job was cancelled and not just interrupted.
+func abandonable(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		cause := context.Cause(parent)
+		if errors.Is(cause, runpod.ErrCancelled) {
+			cause = handler.ErrAbandoned
+		}
+		cancel(cause)
+	})
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // bucketOf writes the job's own bucket out again: runpod hides its secrets from every encoder, the handler must see them.

@@ -151,7 +151,7 @@ func (s *session) delivered(e *entry, last record) {
 
 // undelivered logs why posting ended early.
 func (s *session) undelivered(ctx context.Context, log zerolog.Logger) {
-	if errors.Is(context.Cause(ctx), errCancelled) {
+	if errors.Is(context.Cause(ctx), ErrCancelled) {
 		log.Info().Msg("Job stopped.")
 		return
 	}

@@ -19,12 +19,13 @@ type desk struct {
 // entry is a job under way: taken and not yet answered.
 type entry struct {
 	id     string
-	ctx    context.Context // ends with errCancelled; everything that is done for the job hangs on it
+	ctx    context.Context // ends with ErrCancelled; everything that is done for the job hangs on it
 	cancel context.CancelCauseFunc
 	last   *record // of a job that has been run
 }
 
-var errCancelled = errors.New("RunPod cancelled the job")
+// ErrCancelled is the cause (context.Cause) of a job's context when RunPod cancelled the job: nobody will ask for it again.
+var ErrCancelled = errors.New("RunPod cancelled the job")
 
 type admission int
 
@@ -86,7 +87,7 @@ func (d *desk) cancel(id string) bool {
 	}
 	d.ledger.keep(r)
 	if e != nil {
-		e.cancel(errCancelled)
+		e.cancel(ErrCancelled)
 	}
 	return e != nil
 }
