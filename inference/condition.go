@@ -10,16 +10,13 @@ import (
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
-// vaeStride is how many pixels a latent pixel stands for, on each side.
-const vaeStride = 8
-
 // maskChannels precede the condition latents in the 17B's input: 1 on reference frames, 0 elsewhere.
 const maskChannels = 4
 
 // encodeReferences letterboxes pictures to the clip's size and encodes each alone, in the order given: one latent frame a
 // picture. Without pictures there is one frame of zeros, which the network was trained to see as "none".
 func (m *Models) encodeReferences(ctx context.Context, pictures []*media.Picture, width, height int, step func(done, total int)) (*Latent, error) {
-	refs := NewLatent(max(1, len(pictures)), height/vaeStride, width/vaeStride)
+	refs := NewLatent(max(1, len(pictures)), height/wan.SpatialStride, width/wan.SpatialStride)
 	for i, p := range pictures {
 		step(i, len(pictures))
 		pixels := media.Normalize(media.Letterbox(p, width, height), width, height)
@@ -46,7 +43,7 @@ func (m *Models) ZeroLatent(ctx context.Context, frames, height, width int) (*La
 			return z, nil
 		}
 	}
-	return m.VAE.EncodeZeros(ctx, 1+4*(frames-1), height*vaeStride, width*vaeStride)
+	return m.VAE.EncodeZeros(ctx, wan.VideoFrames(frames), height*wan.SpatialStride, width*wan.SpatialStride)
 }
 
 // readZeroLatent reads a published file, a bare tensor [16, F, h, w]; nil if it does not fit.

@@ -67,7 +67,7 @@ func CostOf(s Spec, shape Shape) (Cost, error) {
 		return Cost{}, err
 	}
 	latent := whisper.LatentFrames(frames) + max(1, len(s.ImagePaths))
-	size := wan.Grid{Frames: int64(latent), Height: int64(s.Height / vaeStride), Width: int64(s.Width / vaeStride)}
+	size := wan.Grid{Frames: int64(latent), Height: int64(s.Height / wan.SpatialStride), Width: int64(s.Width / wan.SpatialStride)}
 	c := Cost{Passes: len(plan.Passes), Steps: s.Steps, Frames: frames, Tokens: int(size.Tokens())}
 	c.FLOP = float64(c.Passes*c.Steps) * shape.forward(c.Tokens, latent)
 	return c, nil

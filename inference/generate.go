@@ -10,6 +10,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/inference/sampler"
+	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
@@ -39,7 +40,7 @@ func (e *Engine) Generate(ctx context.Context, s Spec, observe func(Progress)) (
 	if err != nil {
 		return nil, err
 	}
-	c.Frames, c.LoRAs = 4*(latents.Frames-1)+1, s.LoRAs
+	c.Frames, c.LoRAs = wan.VideoFrames(latents.Frames), s.LoRAs
 	c.Duration = float64(c.Frames) / float64(s.FPS)
 	if err := e.write(ctx, &s, latents, c, watch); err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	}
 	step := observe(StageDenoise)
 	total := whisper.LatentFrames(frames) + c.refs.Frames
-	latents := NewLatent(total, s.Height/vaeStride, s.Width/vaeStride)
+	latents := NewLatent(total, s.Height/wan.SpatialStride, s.Width/wan.SpatialStride)
 	noise := in.Noise
 	if noise == nil {
 		noise = sampler.Noise(s.Seed, len(latents.Data))
@@ -175,7 +176,7 @@ func (e *Engine) Frames(ctx context.Context, v Variant, latents *Latent, step fu
 	if err != nil {
 		return err
 	}
-	pixels := latents.Height * vaeStride * latents.Width * vaeStride
+	pixels := latents.Height * wan.SpatialStride * latents.Width * wan.SpatialStride
 	rgb := make([]byte, 3*pixels)
 	return m.VAE.Decode(ctx, latents, func(frame []float32) error {
 		for i := range pixels {

@@ -6,6 +6,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/sampler"
+	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
@@ -56,7 +57,7 @@ func clipCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs
 	if err != nil {
 		return nil, err
 	}
-	count := int64(4*(latents.Frames-1) + 1)
+	count := int64(wan.VideoFrames(latents.Frames))
 	return outputs{
 		"out.latents":   latentArray(latents),
 		"out.frames_u8": golden.Bytes(frames, count, int64(s.Height), int64(s.Width), 3),

@@ -13,6 +13,16 @@ import (
 	"github.com/humo-worker/humo-worker/inference/umt5"
 )
 
+// textModels opens the networks, whose text encoder both variants share, and their tokenizer.
+func textModels(e *inference.Engine) (*inference.Models, *umt5.Tokenizer, error) {
+	m, err := e.Models(inference.Variant1B)
+	if err != nil {
+		return nil, nil, err
+	}
+	tokenizer, err := umt5.OpenTokenizer(m.Files.Tokenizer)
+	return m, tokenizer, err
+}
+
 // tokenizerCase compares texts and ids, all exactly.
 func tokenizerCase(_ context.Context, e *inference.Engine, c *golden.Case) (outputs, error) {
 	var want struct {
@@ -32,11 +42,7 @@ func tokenizerCase(_ context.Context, e *inference.Engine, c *golden.Case) (outp
 	if err := json.Unmarshal(text, &want); err != nil {
 		return nil, err
 	}
-	m, err := e.Models(inference.Variant1B)
-	if err != nil {
-		return nil, err
-	}
-	tokenizer, err := umt5.OpenTokenizer(m.Files.Tokenizer)
+	_, tokenizer, err := textModels(e)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +78,7 @@ func textCase(ctx context.Context, e *inference.Engine, c *golden.Case) (outputs
 	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
-	m, err := e.Models(inference.Variant1B)
-	if err != nil {
-		return nil, err
-	}
-	tokenizer, err := umt5.OpenTokenizer(m.Files.Tokenizer)
+	m, tokenizer, err := textModels(e)
 	if err != nil {
 		return nil, err
 	}

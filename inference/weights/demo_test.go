@@ -264,7 +264,7 @@ func TestBrokenDemoIsNamedAsSuch(t *testing.T) {
 
 func TestWriteFailureLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
-	bad := tensor{"t", checkpoint.I64, []int64{2}, constant(1)} // a dtype the writers do not know
+	bad := tensor{"t", checkpoint.I64, []int64{2}, around(1, 0)} // a dtype the writers do not know
 	p := part{"a/file.pth", torchZip{stem: "s", tensors: []tensor{bad}}.writeTo}
 	if _, _, err := p.put(dir, false); err == nil {
 		t.Error("no error")

@@ -14,9 +14,6 @@ type values struct {
 // around is mean + std·noise.
 func around(mean, std float32) values { return values{mean: mean, std: std} }
 
-// constant is the same number everywhere.
-func constant(v float32) values { return values{mean: v} }
-
 // fanIn is noise that keeps the variance of a layer's input times gain²: std = gain/sqrt(inputs per output).
 func fanIn(gain float64, shape ...int64) values {
 	n := int64(1)

@@ -20,7 +20,7 @@ import (
 func sample(n int) []tensor {
 	list := []tensor{
 		{"w.f32", checkpoint.F32, []int64{3, 5}, around(0, 1)}, {"w.bf16", checkpoint.BF16, []int64{7}, around(1, 0.1)},
-		{"w.f16", checkpoint.F16, []int64{2, 3, 4, 2}, around(0, 1)}, {"w.scalar", checkpoint.F32, nil, constant(2)},
+		{"w.f16", checkpoint.F16, []int64{2, 3, 4, 2}, around(0, 1)}, {"w.scalar", checkpoint.F32, nil, around(2, 0)},
 		{"w.large", checkpoint.F32, []int64{300, 300}, around(0, 1)},
 	}
 	for i := len(list); i < n; i++ {
