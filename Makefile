@@ -3,6 +3,7 @@
 # make test       what every change must pass
 # make test-long  the tests that take minutes
 # make bench-full memory and speed at the size of the published 1.7B model
+# make bench-serve 200 clients that poll the local API while a clip is made
 # make lint       golangci-lint, pinned in tools.mod
 
 SHELL := /bin/bash
@@ -15,13 +16,16 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LINT    := go tool -modfile=tools.mod golangci-lint
 DEMO    := .demo
 
-.PHONY: build setup run test test-long lint vet format bench-full clean
+.PHONY: build setup browser run test test-long lint vet format bench-full bench-serve clean
 
 build: setup
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/humo-worker .
 
 setup:
 	@scripts/setup.sh
+
+browser:
+	@scripts/setup.sh browser
 
 # The demo weights are written once; afterwards they are only checked.
 run: build
@@ -31,7 +35,7 @@ run: build
 	@echo "The video: $(CURDIR)/$(DEMO)/output/local_test/video.mp4"
 
 # The tests come last: the output ends with go test's own lines.
-test: setup format vet lint
+test: setup browser format vet lint
 	go test ./...
 
 test-long: setup
@@ -47,8 +51,12 @@ format:
 	@unformatted=$$(gofmt -l .); \
 	if [[ -n $$unformatted ]]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
 
-bench-full: setup
-	go run ./inference/benchfull
+bench-full: build
+	bin/humo-worker bench dit --size 832x480x5 --blocks 0 --repeats 1
+	bin/humo-worker bench vae --size 832x480x5 --repeats 1
+
+bench-serve: setup
+	go test -run - -bench Clients -benchtime 60s ./handler/localapi
 
 clean:
 	rm -rf bin $(DEMO)

@@ -3,6 +3,9 @@
 # Runtime shared library. Safe to run at any time, by several processes at once; when all is there it needs no network
 # and says nothing.
 #
+#   setup.sh           for the build and the worker
+#   setup.sh browser   for the test of the page: Chromium, where it can be installed
+#
 #   ONNXRUNTIME_LIB   an installed libonnxruntime.so that is used instead of fetching one
 #   XDG_CACHE_HOME    where the library is kept (default ~/.cache): humo-worker/onnxruntime-VERSION/
 set -euo pipefail
@@ -85,6 +88,12 @@ fetch_onnxruntime() {
   sync "$work/$library"
   mv -f "$work/$library" "$folder/$library"
 }
+
+if [[ ${1:-} == browser ]]; then
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || (apt_install chromium) ||
+    say "there is no Chromium: the test of the page will be skipped"
+  exit 0
+fi
 
 command -v "${CC:-gcc}" >/dev/null || apt_install gcc libc6-dev
 command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || apt_install ffmpeg

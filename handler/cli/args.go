@@ -23,10 +23,10 @@ func (f *rootFlags) bind(set *pflag.FlagSet) {
 	set.StringVar(&f.testInput, "test_input", "", "the job to run: its `JSON`, or a file that holds it (FILE or @FILE)")
 	set.StringVar(&f.logLevel, "rp_log_level", "", "ERROR, WARN, INFO, DEBUG or TRACE; wins over RUNPOD_LOG_LEVEL")
 	set.BoolVar(&f.debugger, "rp_debugger", false, "accepted for RunPod's sake, without effect")
-	set.BoolVar(&f.serveAPI, "rp_serve_api", false, "serve the local HTTP API (not in this version)")
-	set.IntVar(&f.apiPort, "rp_api_port", 8000, "port of the local HTTP API")
-	set.StringVar(&f.apiHost, "rp_api_host", "localhost", "host of the local HTTP API")
-	set.IntVar(&f.apiConcurrency, "rp_api_concurrency", 1, "accepted for RunPod's sake, without effect")
+	set.BoolVar(&f.serveAPI, "rp_serve_api", false, "serve RunPod's endpoint API and a page on this machine, instead of a queue")
+	set.IntVar(&f.apiPort, "rp_api_port", 8000, "port of the API")
+	set.StringVar(&f.apiHost, "rp_api_host", "localhost", "host of the API; any but this machine's own demands LOCAL_API_KEY")
+	set.IntVar(&f.apiConcurrency, "rp_api_concurrency", 1, "jobs of the API at the same time")
 }
 
 // knownArgs treats the arguments before a command's name as RunPod's worker does: -name is --name, and what is not

@@ -42,6 +42,11 @@ func (a *App) openWith(settings Settings, engine *lateEngine, log zerolog.Logger
 	if err != nil {
 		return nil, nil, err
 	}
+	return a.openOn(settings, engine, store, log)
+}
+
+// openOn is openWith on a store that the caller opened, which shut closes, too.
+func (a *App) openOn(settings Settings, engine *lateEngine, store store, log zerolog.Logger) (jobs *handler.Handler, shut func(), err error) {
 	scratch, err := handler.OpenScratch(settings.Jobs.TmpDir())
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())

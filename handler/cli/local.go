@@ -34,8 +34,8 @@ func (a *App) work(ctx context.Context, flags rootFlags, ignored []string) error
 	}
 	switch {
 	case flags.serveAPI:
-		log.Error().Msg("--rp_serve_api: this version has no local HTTP API; use --test_input, or the generate command.")
-		return errReported
+		settings.API.Host, settings.API.Port, settings.API.Concurrency = flags.apiHost, flags.apiPort, flags.apiConcurrency
+		return a.serve(ctx, settings, flags.logLevel)
 	case flags.testInput == "" && settings.Queue.GetJob != "":
 		return a.queue(ctx, settings, flags.logLevel)
 	}

@@ -45,20 +45,25 @@ func (a *App) queue(ctx context.Context, settings Settings, level string) error 
 		Config: config, Version: a.Version, Log: log,
 		Checks:   append([]runpod.Check{{Name: "ffmpeg", Run: findFFmpeg}}, runpod.SystemChecks(config, log.Logger)...),
 		Prestart: func(ctx context.Context) error { return engine.Prepare(ctx, jobs.Variant()) },
-		Handler: func(ctx context.Context, job runpod.Job, to runpod.Reporter) (runpod.Result, error) {
-			ctx, done := abandonable(ctx)
-			defer done()
-			result, err := jobs.Handle(ctx, queued(job), &queueReporter{to: to, log: log.Logger})
-			if err != nil {
-				return runpod.Result{}, queueFailure{err}
-			}
-			return runpod.Result{Output: result}, nil
-		},
+		Handler:  runpodHandler(jobs, log.Logger),
 	}
 	if worker.Main(ctx) != 0 {
 		return errReported
 	}
 	return nil
+}
+
+// runpodHandler handles RunPod's jobs, whoever brings them.
+func runpodHandler(jobs *handler.Handler, log zerolog.Logger) runpod.Handler {
+	return func(ctx context.Context, job runpod.Job, to runpod.Reporter) (runpod.Result, error) {
+		ctx, done := abandonable(ctx)
+		defer done()
+		result, err := jobs.Handle(ctx, queued(job), &queueReporter{to: to, log: log})
+		if err != nil {
+			return runpod.Result{}, queueFailure{err}
+		}
+		return runpod.Result{Output: result}, nil
+	}
 }
 
 // queued is RunPod's job as the handler takes it.

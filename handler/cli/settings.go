@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/handler"
+	"github.com/humo-worker/humo-worker/handler/localapi"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/weights/pull"
@@ -24,6 +25,7 @@ type Settings struct {
 	Bucket    storage.S3Config
 	Log       LogConfig
 	Queue     QueueConfig
+	API       localapi.Config
 	Hub       pull.Config
 }
 
