@@ -54,6 +54,12 @@ func (g *Graph) unary(op, domain string, x Value, attrs ...attr) Value {
 // Sqrt returns the square root of every element.
 func (g *Graph) Sqrt(x Value) Value { return g.unary("Sqrt", "", x) }
 
+// Abs returns the magnitude of every element.
+func (g *Graph) Abs(x Value) Value { return g.unary("Abs", "", x) }
+
+// Round rounds every element to the nearest integer, to the even one between two.
+func (g *Graph) Round(x Value) Value { return g.unary("Round", "", x) }
+
 // Relu returns max(x, 0).
 func (g *Graph) Relu(x Value) Value { return g.unary("Relu", "", x) }
 
@@ -80,7 +86,7 @@ func (g *Graph) SiLU(x Value) Value { return g.unary("QuickGelu", microsoft, x, 
 
 // Clip limits every element to [low, high].
 func (g *Graph) Clip(x Value, low, high float32) Value {
-	return g.op("Clip", "", x.DType, x.Shape, []Value{x, g.Scalar(low), g.Scalar(high)})
+	return g.op("Clip", "", x.DType, x.Shape, []Value{x, g.ScalarLike(x, low), g.ScalarLike(x, high)})
 }
 
 // Cast converts x; it is free where x has the dtype already.
@@ -88,13 +94,19 @@ func (g *Graph) Cast(x Value, to checkpoint.DType) Value {
 	if x.DType == to {
 		return x
 	}
-	key := weightKey{nil, x.name + to.String(), false}
-	if v, ok := g.weights[key]; ok {
+	key := castKey{x.name, to}
+	if v, ok := g.casts[key]; ok {
 		return v
 	}
 	v := g.op("Cast", "", to, x.Shape, []Value{x}, attrInt("to", int64(onnxTypes[to])))
-	g.weights[key] = v
+	g.casts[key] = v
 	return v
+}
+
+// castKey makes a value that is converted twice one node.
+type castKey struct {
+	value string
+	to    checkpoint.DType
 }
 
 // Softmax normalises over the last axis.
@@ -105,6 +117,9 @@ func (g *Graph) ReduceMean(x Value, axis int) Value { return g.reduce("ReduceMea
 
 // ReduceL2 is the Euclidean norm over axis, which stays with size 1.
 func (g *Graph) ReduceL2(x Value, axis int) Value { return g.reduce("ReduceL2", x, axis) }
+
+// ReduceMax is the largest element of axis, which stays with size 1.
+func (g *Graph) ReduceMax(x Value, axis int) Value { return g.reduce("ReduceMax", x, axis) }
 
 func (g *Graph) reduce(op string, x Value, axis int) Value {
 	axis = g.axis(x, axis)

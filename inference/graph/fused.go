@@ -1,10 +1,6 @@
 package graph
 
-import (
-	"slices"
-
-	"github.com/humo-worker/humo-worker/inference/checkpoint"
-)
+import "slices"
 
 // LayerNormalization normalises the last axis, then scales and shifts by [D]; both may be run-time tensors, which
 // makes adaptive layer norm one node. Bias may be absent.
@@ -29,10 +25,19 @@ func (g *Graph) wantRow(op string, x, row Value) {
 	}
 }
 
+// LinearFastGelu is the tanh approximation of GELU over x·wᵀ + bias, with x [L, in], w [out, in] and bias [out]. The bias is added
+// where GELU reads the product: CUDA's Gemm would write it to the whole result first and read it back.
+func (g *Graph) LinearFastGelu(x, w, bias Value) Value {
+	g.wantLinear(x, w, bias)
+	y := g.op("FusedMatMul", microsoft, x.DType, []int64{x.Shape[0], w.Shape[0]}, []Value{x, w}, attrInt("transB", 1))
+	return g.op("FastGelu", microsoft, y.DType, y.Shape, []Value{y, bias})
+}
+
 // RotaryEmbedding turns adjacent pairs of x [B, L, heads·d] by the angles whose cosines and sines are given, one row
 // [d/2] per token.
 func (g *Graph) RotaryEmbedding(x, cos, sin Value, heads int64) Value {
-	if len(x.Shape) != 3 || !slices.Equal(cos.Shape, []int64{x.Shape[1], x.Shape[2] / heads / 2}) || !slices.Equal(cos.Shape, sin.Shape) {
+	if len(x.Shape) != 3 || !slices.Equal(cos.Shape, []int64{x.Shape[1], x.Shape[2] / heads / 2}) || !slices.Equal(cos.Shape, sin.Shape) ||
+		cos.DType != x.DType || sin.DType != x.DType {
 		g.fail("rotary embedding of %v with %d heads by %v and %v", x, heads, cos, sin)
 	}
 	// A position of shape [1] is the row of the first token.
@@ -53,7 +58,7 @@ func (g *Graph) wantAttention(q, k, v, bias Value, heads int64) {
 		q.Shape[0] == k.Shape[0] && q.Shape[0] == v.Shape[0] && k.Shape[1] == v.Shape[1] && q.Shape[2] == k.Shape[2] &&
 		q.Shape[2]%heads == 0 && v.Shape[2]%heads == 0 && q.DType == k.DType && q.DType == v.DType
 	if ok && !bias.Absent() {
-		ok = slices.Equal(bias.Shape, []int64{1, heads, q.Shape[1], k.Shape[1]}) && bias.DType == checkpoint.F32
+		ok = slices.Equal(bias.Shape, []int64{1, heads, q.Shape[1], k.Shape[1]}) && bias.DType == q.DType
 	}
 	if !ok {
 		g.fail("attention of %v on %v, %v with %d heads and bias %v", q, k, v, heads, bias)

@@ -47,7 +47,41 @@ type Options struct {
 	// Decompose builds every fused operator from standard ones. It is the oracle of the fused form in tests and
 	// materialises the scores of attention, so it never runs at video size.
 	Decompose bool
+	// Compute is the dtype of the hot arithmetic: F32, which the zero value stands for too, F16 or BF16. What a network
+	// keeps in float32 beside it (residual streams, statistics, modulation) is the network's own choice.
+	Compute checkpoint.DType
+	// Emulate lowers the graph for a provider without 16-bit kernels: every 16-bit result is computed in float32 and
+	// rounded to what 16 bits hold. Ports keep their dtypes.
+	Emulate bool
+
+	// Winograd says which 3×3 convolutions, of those that compute in float32, take the form of that name.
+	Winograd Winograd
+	// Int8 computes the layers that allow it (nn.Linear.Int8) in 8 bits, where they compute in float32. Weights must be
+	// Converted.
+	Int8 bool
 }
+
+// Winograd says where 3×3 convolutions are computed by products of transformed tiles (nn.CausalConv3D): on the CPU twice as fast,
+// and off by less than 1e-5 of a typical result. Other providers choose such kernels by themselves.
+type Winograd uint8
+
+// Where.
+const (
+	WinogradNever     Winograd = iota
+	WinogradWherePays          // where a convolution is large enough
+	WinogradAlways             // for tests
+)
+
+// ComputeType is the dtype that a request for it stands for: the zero value means F32.
+func ComputeType(dtype checkpoint.DType) checkpoint.DType {
+	if dtype == checkpoint.Invalid {
+		return checkpoint.F32
+	}
+	return dtype
+}
+
+// Half reports whether dtype has 16 bits.
+func Half(dtype checkpoint.DType) bool { return dtype == checkpoint.F16 || dtype == checkpoint.BF16 }
 
 // Graph is a model under construction.
 type Graph struct {
@@ -59,7 +93,9 @@ type Graph struct {
 	outputs   []Port
 	bound     []BoundWeight
 	weights   map[weightKey]Value
+	casts     map[castKey]Value
 	constants map[string]Value
+	values    map[string]Value  // everything that a node may read
 	rename    map[string]string // internal name → output name
 	next      int
 }
@@ -73,7 +109,8 @@ type node struct {
 // Build runs define on a new graph and encodes the result. A shape or dtype mistake comes back as a fault with the code
 // "graph_invalid" and the module path in its text.
 func Build(name string, opts Options, define func(g *Graph)) (m *Model, err error) {
-	g := &Graph{opts: opts, weights: map[weightKey]Value{}, constants: map[string]Value{}, rename: map[string]string{}}
+	g := &Graph{opts: opts, weights: map[weightKey]Value{}, casts: map[castKey]Value{}, constants: map[string]Value{},
+		values: map[string]Value{}, rename: map[string]string{}}
 	defer func() {
 		if r := recover(); r != nil {
 			p, ours := r.(buildPanic)
@@ -83,7 +120,13 @@ func Build(name string, opts Options, define func(g *Graph)) (m *Model, err erro
 			m, err = nil, fault.New("graph_invalid", name, "the network does not fit its checkpoint or size: %s", string(p))
 		}
 	}()
+	if t := g.ComputeType(); t != checkpoint.F32 && !Half(t) {
+		g.fail("no arithmetic in %s; compute in F32, F16 or BF16", t)
+	}
 	define(g)
+	if opts.Emulate {
+		g.emulate()
+	}
 	return g.finish(name), nil
 }
 
@@ -107,10 +150,25 @@ func (g *Graph) Enter(name string) (leave func()) {
 // Decomposed reports whether fused operators are to be built from standard ones.
 func (g *Graph) Decomposed() bool { return g.opts.Decompose }
 
+// Int8 reports whether layers that allow it compute in 8 bits.
+func (g *Graph) Int8() bool { return g.opts.Int8 }
+
+// Winograd says which 3×3 convolutions take the form of that name.
+func (g *Graph) Winograd() Winograd { return g.opts.Winograd }
+
+// ComputeType is the dtype of the hot arithmetic, never the zero value.
+func (g *Graph) ComputeType() checkpoint.DType { return ComputeType(g.opts.Compute) }
+
+// ToCompute converts x to the dtype of the hot arithmetic, ToFloat32 to float32; both are free where nothing changes.
+func (g *Graph) ToCompute(x Value) Value { return g.Cast(x, g.ComputeType()) }
+
+// ToFloat32 converts x to float32.
+func (g *Graph) ToFloat32(x Value) Value { return g.Cast(x, checkpoint.F32) }
+
 // Input declares a run-time input.
 func (g *Graph) Input(name string, dtype checkpoint.DType, shape ...int64) Value {
 	g.inputs = append(g.inputs, Port{name, dtype, slices.Clone(shape)})
-	return Value{name, dtype, slices.Clone(shape)}
+	return g.known(Value{name, dtype, slices.Clone(shape)})
 }
 
 // Output makes v a result under the given name. The producing node itself carries the name: an Identity would be a
@@ -145,6 +203,12 @@ func (g *Graph) Expect(v Value, shape ...int64) Value {
 	return v
 }
 
+// known makes v a value that nodes may read.
+func (g *Graph) known(v Value) Value {
+	g.values[v.name] = v
+	return v
+}
+
 func (g *Graph) fresh() string {
 	g.next++
 	return "v" + strconv.Itoa(g.next)
@@ -166,6 +230,7 @@ func (g *Graph) opN(op, domain string, in, out []Value, attrs ...attr) []Value {
 	}
 	for i := range out {
 		out[i].name = g.fresh()
+		g.known(out[i])
 		n.out = append(n.out, out[i].name)
 	}
 	g.nodes = append(g.nodes, n)

@@ -1,6 +1,10 @@
 package graph
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/humo-worker/humo-worker/inference/checkpoint"
+)
 
 // MatMul multiplies the last two axes; the leading axes of a and b broadcast.
 func (g *Graph) MatMul(a, b Value) Value {
@@ -14,13 +18,28 @@ func (g *Graph) MatMul(a, b Value) Value {
 // Linear is x·wᵀ + bias with x [L, in] and w [out, in] as PyTorch stores it; bias [out] may be absent. It is one Gemm, which
 // reads the weight as it lies in the file.
 func (g *Graph) Linear(x, w, bias Value) Value {
+	g.wantLinear(x, w, bias)
+	return g.op("Gemm", "", x.DType, []int64{x.Shape[0], w.Shape[0]}, []Value{x, w, bias}, attrInt("transB", 1))
+}
+
+func (g *Graph) wantLinear(x, w, bias Value) {
 	if len(x.Shape) != 2 || len(w.Shape) != 2 || x.Shape[1] != w.Shape[1] || x.DType != w.DType {
 		g.fail("linear of %v by %v", x, w)
 	}
 	if !bias.Absent() && !slices.Equal(bias.Shape, w.Shape[:1]) {
 		g.fail("linear by %v has bias %v", w, bias)
 	}
-	return g.op("Gemm", "", x.DType, []int64{x.Shape[0], w.Shape[0]}, []Value{x, w, bias}, attrInt("transB", 1))
+}
+
+// LinearInt8 is (x-128)·w, each column times its scale, in float32: x [L, in] is uint8, w [in, out] int8, scales is [out]. Sums
+// are exact.
+func (g *Graph) LinearInt8(x, w, scales Value) Value {
+	if len(x.Shape) != 2 || len(w.Shape) != 2 || x.Shape[1] != w.Shape[0] || x.DType != checkpoint.U8 || w.DType != checkpoint.I8 ||
+		!slices.Equal(scales.Shape, w.Shape[1:]) {
+		g.fail("linear of %v by %v with scales %v", x, w, scales)
+	}
+	zero := g.constant(checkpoint.U8, nil, []byte{128})
+	return g.op("MatMulIntegerToFloat", microsoft, checkpoint.F32, []int64{x.Shape[0], w.Shape[1]}, []Value{x, w, g.Scalar(1), scales, zero})
 }
 
 // ConvOptions are the settings of a convolution; empty slices mean 1 (strides) and 0 (padding).

@@ -76,6 +76,22 @@ func attrInts(name string, v ...int64) attr {
 	return a
 }
 
+// view lists the nodes with the shapes and dtypes of their values.
+func (g *Graph) view() []Node {
+	list := make([]Node, 0, len(g.nodes))
+	for _, n := range g.nodes {
+		v := Node{Op: n.op, Domain: n.domain, Path: n.name}
+		for _, name := range n.in {
+			v.In = append(v.In, g.values[name])
+		}
+		for _, name := range n.out {
+			v.Out = append(v.Out, g.values[name])
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
 // finish encodes the graph as an onnx.ModelProto.
 func (g *Graph) finish(name string) *Model {
 	var body message
@@ -83,8 +99,12 @@ func (g *Graph) finish(name string) *Model {
 		body.bytes(1, n.encode(g.rename))
 	}
 	body.text(2, name)
+	var inline []Value
 	for _, t := range g.inits {
 		body.bytes(5, t.encode())
+		if t.external == nil {
+			inline = append(inline, g.values[t.name])
+		}
 	}
 	for _, p := range g.inputs {
 		body.bytes(11, p.encode())
@@ -108,7 +128,7 @@ func (g *Graph) finish(name string) *Model {
 		o.uint(2, domain.version)
 		m.bytes(8, o)
 	}
-	return &Model{Name: name, Bytes: m, Inputs: g.inputs, Outputs: g.outputs, Bound: g.bound}
+	return &Model{Name: name, Bytes: m, Inputs: g.inputs, Outputs: g.outputs, Bound: g.bound, Nodes: g.view(), Inline: inline}
 }
 
 func (n node) encode(rename map[string]string) message {

@@ -106,21 +106,20 @@ func (g *Graph) Expand(x Value, shape ...int64) Value {
 // Zeros returns a float32 tensor of zeros that costs nothing in the model.
 func (g *Graph) Zeros(shape ...int64) Value { return g.Expand(g.Scalar(0), shape...) }
 
-// PadEnd appends zero columns on the right and zero rows below: x is [B, C, H, W].
-func (g *Graph) PadEnd(x Value, rows, columns int64) Value {
-	if len(x.Shape) != 4 {
-		g.fail("pad of %v", x)
-	}
-	shape := slices.Clone(x.Shape)
-	shape[2] += rows
-	shape[3] += columns
-	return g.op("Pad", "", x.DType, shape, []Value{x, g.Int64s(0, 0, 0, 0, 0, 0, rows, columns), g.Scalar(0)}, attrText("mode", "constant"))
-}
-
 // Gather takes rows of table: ids [...] and table [N, D] give [..., D].
 func (g *Graph) Gather(table, ids Value) Value {
 	if ids.DType != checkpoint.I64 && ids.DType != checkpoint.I32 || len(table.Shape) != 2 {
 		g.fail("gather of %v by %v", table, ids)
 	}
 	return g.op("Gather", "", table.DType, append(slices.Clone(ids.Shape), table.Shape[1]), []Value{table, ids}, attrInt("axis", 0))
+}
+
+// DepthToSpace makes a block of n×n pixels of every n² channels: x [1, n²·C, H, W], (row, column) of the block before the
+// channel, gives [1, C, n·H, n·W].
+func (g *Graph) DepthToSpace(x Value, n int64) Value {
+	if len(x.Shape) != 4 || x.Shape[1]%(n*n) != 0 {
+		g.fail("depth to space of %v in blocks of %d", x, n)
+	}
+	shape := []int64{x.Shape[0], x.Shape[1] / (n * n), n * x.Shape[2], n * x.Shape[3]}
+	return g.op("DepthToSpace", "", x.DType, shape, []Value{x}, attrInt("blocksize", n), attrText("mode", "DCR"))
 }

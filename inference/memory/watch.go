@@ -54,13 +54,6 @@ func (w *Watcher) sample() {
 	w.peak = Use{max(w.peak.Anonymous, now.Anonymous), max(w.peak.File, now.File), max(w.peak.Total, now.Total)}
 }
 
-// Reset forgets the peak so far.
-func (w *Watcher) Reset() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.peak = Use{}
-}
-
 // Stop ends the sampling and returns the peak: the largest of each value, so Total may be less than the others' sum.
 func (w *Watcher) Stop() Use {
 	close(w.done)

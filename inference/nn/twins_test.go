@@ -64,13 +64,30 @@ func TestFusedEqualsDecomposed(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n, in := network(t, test.inputs, test.build)
-			fused, twin := run(t, n, in, false), run(t, n, in, true)
-			if e := maxAbs(t, fused, twin); !(e <= 3e-6) { // NaN is no match
-				t.Errorf("fused and decomposed differ by %g", e)
-			}
-			if maxAbs(t, fused, make([]float32, len(fused))) < 0.1 {
-				t.Error("the result is next to zero: the comparison shows nothing")
+			// In 16 bits, too, the two compute the same; their results may be rounded to neighbours.
+			for dtype, tolerance := range map[checkpoint.DType]float64{checkpoint.F32: 3e-6, checkpoint.F16: 0x1p-11, checkpoint.BF16: 0x1p-8} {
+				n, in := network(t, test.inputs, func(g *graph.Graph, in []graph.Value) graph.Value {
+					for i := range in {
+						in[i] = g.ToCompute(in[i])
+					}
+					return g.ToFloat32(test.build(g, in))
+				})
+				o := ort.ChainOptions{Compute: dtype}
+				fused := runWith(t, n, in, o)
+				o.Decompose = true
+				twin, largest := runWith(t, n, in, o), maxAbs(t, fused, make([]float32, len(fused)))
+				if dtype != checkpoint.F32 {
+					tolerance *= 2 * largest
+				}
+				if e := maxAbs(t, fused, twin); !(e <= tolerance) { // NaN is no match
+					t.Errorf("%s: fused and decomposed differ by %g, want %g", dtype, e, tolerance)
+				}
+				if largest < 0.1 {
+					t.Error("the result is next to zero: the comparison shows nothing")
+				}
+				if e := maxAbs(t, fused, run(t, n, in, false)); (e == 0) != (dtype == checkpoint.F32) {
+					t.Errorf("%s: rounding moves the result by %g", dtype, e)
+				}
 			}
 		})
 	}
@@ -109,7 +126,12 @@ func network(t *testing.T, shapes []shape, build func(*graph.Graph, []graph.Valu
 
 func run(t *testing.T, n *graph.Network, in map[string]*ort.Tensor, decompose bool) []float32 {
 	t.Helper()
-	chain, err := runtime.NewChain(n, ort.ChainOptions{Decompose: decompose})
+	return runWith(t, n, in, ort.ChainOptions{Decompose: decompose})
+}
+
+func runWith(t *testing.T, n *graph.Network, in map[string]*ort.Tensor, o ort.ChainOptions) []float32 {
+	t.Helper()
+	chain, err := runtime.NewChain(n, o)
 	if err != nil {
 		t.Fatal(err)
 	}

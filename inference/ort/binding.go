@@ -1,7 +1,6 @@
 package ort
 
 import (
-	"fmt"
 	"runtime"
 	"unsafe"
 
@@ -10,15 +9,17 @@ import (
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 )
 
-// What the binding cannot do, and what is done instead, here and nowhere else:
+// The Go binding loads the library, owns its environment and the CPU arena in it, and unloads it. Sessions, values and
+// runs go to the library's own C API (native.go), because the binding cannot
 //
-//   - It copies automatically allocated outputs, and half-precision ones by elements instead of bytes, which fails.
-//     All outputs are therefore allocated here, from the model's static shapes.
-//   - Its tensors have at least one dimension; only Scalar has none. A Scalar owns its memory and has no type for
-//     halves, so scalars are copied in and out, and half-precision ones are refused.
-//   - It refuses empty data even where the shape has no elements.
-//   - It does not pin the Go memory that it hands to C for longer than one call.
-//   - It indexes the first input and output of a run without looking: a model needs one of each.
+//   - keep a result on a device, make or fill a tensor there, or stop a run with bound values (its RunWithBinding takes no
+//     run options);
+//   - pass a tensor without dimensions, except as a copy and not of a 16-bit type, or one without elements;
+//   - allocate 16-bit outputs itself (it copies elements instead of bytes) or name several bound outputs.
+//
+// Why sessions are made here too, and not taken out of the binding's structs: their handles are private fields there, so
+// reading them rests on reflection or on offsets that any release may move, while CreateEnv is documented to return the
+// environment that exists already. From there on everything is public, versioned API (include/, version 24).
 
 // elementTypes are ONNX Runtime's names for the types that a checkpoint knows.
 var elementTypes = map[checkpoint.DType]binding.TensorElementDataType{
@@ -34,102 +35,48 @@ var elementTypes = map[checkpoint.DType]binding.TensorElementDataType{
 	checkpoint.Bool: binding.TensorElementDataTypeBool,
 }
 
-// loan is the memory of some tensors while ONNX Runtime uses it: acquired, pinned and wrapped into values.
+// loan is the memory of some tensors while ONNX Runtime uses it: acquired, pinned and wrapped into values. A value lives
+// for one run only: bound to a second one, an output would be written to the address that may be that run's input.
 type loan struct {
+	native  *native
 	pins    runtime.Pinner
 	tensors []*Tensor
-	values  []binding.Value
-	results []func() // bring scalars that the run has written back into their tensors
+	values  []nativeValue
 }
 
-// lend adds t to the loan and returns its value; output says that the run will write to it.
-func (l *loan) lend(t *Tensor, output bool) (binding.Value, error) {
-	data, err := t.acquire()
-	if err != nil {
-		return nil, err
+// lend adds t to the loan.
+func (l *loan) lend(t *Tensor) error {
+	if err := t.acquire(); err != nil {
+		return err
 	}
 	l.tensors = append(l.tensors, t)
-	var value binding.Value
-	if len(t.shape) == 0 {
-		value, err = l.scalar(t.dtype, data, output)
-	} else {
-		if len(data) == 0 {
-			data = make([]byte, 1) // never read: the shape has no elements
-		}
-		l.pins.Pin(unsafe.Pointer(&data[0])) // of no effect on memory that is not Go's
-		value, err = binding.NewCustomDataTensor(t.shape, data, elementTypes[t.dtype])
+	info, address := l.native.host, t.address
+	if t.device != nil {
+		info = t.device.info
+	} else if len(t.data) > 0 {
+		start := unsafe.Pointer(unsafe.SliceData(t.data))
+		l.pins.Pin(start) // of no effect on memory that is not Go's
+		address = uintptr(start)
 	}
+	v, err := l.native.view(info, address, t.size, t.dtype, t.shape)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l.values = append(l.values, value)
-	return value, nil
-}
-
-// collect completes the outputs after a run that succeeded.
-func (l *loan) collect() {
-	for _, bring := range l.results {
-		bring()
-	}
+	l.values = append(l.values, v)
+	return nil
 }
 
 // end gives everything back.
 func (l *loan) end() error {
 	var first error
-	keep := func(err error) {
-		if first == nil {
-			first = err
-		}
-	}
 	for _, v := range l.values {
-		keep(v.Destroy())
+		l.native.releaseValue(v)
 	}
 	l.pins.Unpin()
 	for _, t := range l.tensors {
-		keep(t.release())
+		if err := t.release(); first == nil {
+			first = err
+		}
 	}
 	return first
-}
-
-func (l *loan) scalar(dtype checkpoint.DType, data []byte, output bool) (binding.Value, error) {
-	switch dtype {
-	case checkpoint.F32:
-		return scalar[float32](l, data, output)
-	case checkpoint.F64:
-		return scalar[float64](l, data, output)
-	case checkpoint.I64:
-		return scalar[int64](l, data, output)
-	case checkpoint.I32:
-		return scalar[int32](l, data, output)
-	case checkpoint.I16:
-		return scalar[int16](l, data, output)
-	case checkpoint.I8:
-		return scalar[int8](l, data, output)
-	case checkpoint.U8:
-		return scalar[uint8](l, data, output)
-	case checkpoint.Bool:
-		return scalar[bool](l, data, output)
-	}
-	return nil, fmt.Errorf("a scalar of type %s cannot be passed", dtype) // NewSession has refused its port
-}
-
-func scalar[T binding.TensorData](l *loan, data []byte, output bool) (binding.Value, error) {
-	var number T
-	copy(memory(&number), data)
-	s, err := binding.NewScalar(number)
-	if err != nil {
-		return nil, err
-	}
-	if output {
-		l.results = append(l.results, func() {
-			number := s.GetData()
-			copy(data, memory(&number))
-		})
-	}
-	return s, nil
-}
-
-// memory views the bytes of a number.
-func memory[T any](number *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(number)), unsafe.Sizeof(*number))
 }

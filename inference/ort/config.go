@@ -37,6 +37,9 @@ type Config struct {
 	// or verbose. The library writes these lines itself, unformatted: the binding has no hook for them. Hence the
 	// default, fatal: errors come back as Go errors anyway and are logged by who receives them.
 	LogLevel string `env:"HUMO_ORT_LOG" envDefault:"fatal"`
+
+	// CUDA holds the settings of the cards.
+	CUDA CUDAConfig
 }
 
 var logLevels = map[string]binding.LoggingLevel{
@@ -59,7 +62,7 @@ func (c Config) Validate() error {
 	if _, ok := logLevels[c.LogLevel]; !ok {
 		return fault.New("invalid_setting", "HUMO_ORT_LOG", "%q is not one of fatal, error, warning, info, verbose", c.LogLevel)
 	}
-	return nil
+	return c.CUDA.Validate()
 }
 
 // threads resolves the 0 of "every core". GOMAXPROCS follows the container's CPU quota and the affinity mask.

@@ -97,6 +97,72 @@ func TestCycles(t *testing.T) {
 	}
 }
 
+// TestChainCycles makes, runs and closes chains whose weights are uploaded and streamed and whose values stay on a device.
+func TestChainCycles(t *testing.T) {
+	rt := openRuntime(t, Config{Threads: 1})
+	const n = 32
+	net := deep(t, 3, n, checkpoint.BF16)
+	p := Place{Kind: Arena}
+	cycle := func(i int) {
+		c, err := rt.NewChain(net, ChainOptions{Place: p, Groups: i % 4, Compute: checkpoint.F16, Keep: []string{"y"}, StateOnHost: i%3 == 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := Zeros(checkpoint.F32, []int64{2, n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := rt.Upload(t.Context(), x, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := map[string]*Tensor{"sum": sum}
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			if i%5 == 0 {
+				go cancel()
+			}
+			out, err := c.Run(ctx, map[string]*Tensor{"x": x}, state)
+			cancel()
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				break
+			}
+			if err := CloseAll(out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeAll(t, x)
+		closeAll(t, c)
+		if err := CloseAll(state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 60 {
+		cycle(i)
+	}
+	memory, goroutines := anonymous(t), runtime.NumGoroutine()
+	for i := range 240 {
+		cycle(i)
+	}
+	grown := anonymous(t) - memory
+	t.Logf("resident memory grew by %d kB", grown>>10)
+	if grown > 4<<20 {
+		t.Errorf("240 cycles grew resident memory by %d kB", grown>>10)
+	}
+	for i := 0; i < 100 && runtime.NumGoroutine() > goroutines; i++ {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if g := runtime.NumGoroutine(); g > goroutines {
+		t.Errorf("%d goroutines became %d", goroutines, g)
+	}
+	if rt.Held(p) != 0 {
+		t.Errorf("%d bytes are held", rt.Held(p))
+	}
+}
+
 // TestFreshArena shows that the arena keeps what a run needed, and that replacing it gives that back.
 func TestFreshArena(t *testing.T) {
 	rt := openRuntime(t, Config{})

@@ -21,10 +21,11 @@ func TestConfig(t *testing.T) {
 		}
 		return cfg
 	}
-	if diff := cmp.Diff(Config{LogLevel: "fatal"}, parse(nil)); diff != "" {
+	cuda := CUDAConfig{Arena: "exact", ConvSearch: "heuristic", Fallback: "warn"}
+	if diff := cmp.Diff(Config{LogLevel: "fatal", CUDA: cuda}, parse(nil)); diff != "" {
 		t.Error(diff)
 	}
-	want := Config{Library: "/l.so", Threads: 3, ArenaOff: true, NoSpin: true, LogLevel: "info"}
+	want := Config{Library: "/l.so", Threads: 3, ArenaOff: true, NoSpin: true, LogLevel: "info", CUDA: cuda}
 	got := parse(map[string]string{"ONNXRUNTIME_LIB": "/l.so", "HUMO_THREADS": "3", "HUMO_ARENA_OFF": "true", "HUMO_NO_SPIN": "1", "HUMO_ORT_LOG": "info"})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -79,40 +79,45 @@ func (m *Mapping) Tensor(t *checkpoint.Tensor) (*Tensor, error) {
 		return nil, err
 	}
 	if !t.Contiguous() {
-		data, err := t.Raw()
+		data, err := m.from(t)
 		if err != nil {
 			return nil, err
 		}
-		return NewTensor(t.DType, t.Shape, data)
+		copied := make([]byte, size)
+		gather(copied, data, t, 0, t.Elements())
+		return NewTensor(t.DType, t.Shape, copied)
 	}
+	data, err := m.bytes(t, size)
+	if err != nil {
+		return nil, err
+	}
+	r := m.region
+	r.retain()
+	return &Tensor{dtype: t.DType, shape: slices.Clone(t.Shape), size: size, data: data, free: r.release}, nil
+}
+
+// bytes are size bytes of the mapped file from t's first element.
+func (m *Mapping) bytes(t *checkpoint.Tensor, size int64) ([]byte, error) {
 	end := int64(len(m.region.data))
 	if t.Offset < 0 || t.Offset > end || size > end-t.Offset {
 		return nil, fault.New("checkpoint_truncated", t.File, "%v takes %d bytes, but the file has %d in all; fetch it again", t, size, end)
 	}
-	r := m.region
-	r.retain()
-	return &Tensor{dtype: t.DType, shape: slices.Clone(t.Shape), data: r.data[t.Offset : t.Offset+size : t.Offset+size],
-		file: r, offset: t.Offset, free: r.release}, nil
+	return m.region.data[t.Offset : t.Offset+size : t.Offset+size], nil
 }
 
-// Size is the length of the file in bytes.
-func (m *Mapping) Size() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.region == nil {
-		return 0
+// from is the file from t's first element to its last, whatever its strides. It is valid while m is open.
+func (m *Mapping) from(t *checkpoint.Tensor) ([]byte, error) {
+	if _, err := byteSize(t.DType, t.Shape); err != nil {
+		return nil, err
 	}
-	return int64(len(m.region.data))
-}
-
-// Advise tells the system how the whole file will be read.
-func (m *Mapping) Advise(a Advice) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.region == nil {
-		return nil
+	last := int64(0)
+	for i, d := range t.Shape {
+		if d == 0 {
+			return nil, nil
+		}
+		last += (d - 1) * t.Stride[i] // which the checkpoint's reader has checked
 	}
-	return m.region.advise(a, 0, int64(len(m.region.data)))
+	return m.bytes(t, (last+1)*t.DType.Size())
 }
 
 // Close gives up this Mapping; tensors made from it stay valid.
@@ -125,14 +130,4 @@ func (m *Mapping) Close() error {
 	r := m.region
 	m.region = nil
 	return r.release()
-}
-
-// Advise tells the system how t's pages will be used. It does nothing if t does not lie in a mapped file.
-func (t *Tensor) Advise(a Advice) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.data == nil || t.file == nil {
-		return nil
-	}
-	return t.file.advise(a, t.offset, int64(len(t.data)))
 }

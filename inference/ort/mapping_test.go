@@ -35,8 +35,8 @@ func TestMapping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Size() != 4097+24 || len(regions) != 1 {
-		t.Errorf("Size() = %d, %d regions", m.Size(), len(regions))
+	if len(regions) != 1 {
+		t.Errorf("%d regions", len(regions))
 	}
 	x, err := m.Tensor(stored(file, 4097, checkpoint.F32, nil, 2, 3))
 	if err != nil {
@@ -64,17 +64,7 @@ func TestMapping(t *testing.T) {
 		t.Fatal(err)
 	}
 	equalFloats(t, transposed, 1, 4, 2, 5, 3, 6)
-	for _, a := range []Advice{Sequential, Random, WillNeed, DontNeed, Normal} {
-		for _, err := range []error{m.Advise(a), x.Advise(a), none.Advise(a), transposed.Advise(a)} {
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	}
 	closeAll(t, m, m, same)
-	if err := m.Advise(WillNeed); err != nil || m.Size() != 0 {
-		t.Errorf("closed: Advise = %v, Size = %d", err, m.Size())
-	}
 	if _, err := m.Tensor(stored(file, 0, checkpoint.F32, nil)); err == nil {
 		t.Error("a closed Mapping gives tensors")
 	}
@@ -161,8 +151,8 @@ func TestTensors(t *testing.T) {
 	if x.Shape()[0] != 2 {
 		t.Error("Shape is no copy")
 	}
-	if y := tensorOf(t)(FromInt32s([]int64{1}, []int32{1})); y.Float32s() != nil || y.DType() != checkpoint.I32 {
-		t.Error("I32 has a float view")
+	if y := tensorOf(t)(FromInt64s([]int64{1}, []int64{1})); y.Float32s() != nil || y.DType() != checkpoint.I64 {
+		t.Error("I64 has a float view")
 	}
 	held := allocated.Load()
 	z := tensorOf(t)(Zeros(checkpoint.BF16, []int64{3, 5}))

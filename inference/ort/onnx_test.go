@@ -29,6 +29,9 @@ func openRuntime(t *testing.T, cfg Config) *Runtime {
 		if err := rt.Close(); err != nil {
 			t.Error(err)
 		}
+		if n := rt.native.live.Load(); n != 0 {
+			t.Errorf("%d values and options of runs were not released", n)
+		}
 	})
 	return rt
 }

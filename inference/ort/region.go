@@ -26,18 +26,6 @@ var (
 	regionsMu sync.Mutex
 )
 
-// Advice says how mapped pages will be used; it changes speed and memory, never results.
-type Advice int
-
-// The advices.
-const (
-	Normal     Advice = unix.MADV_NORMAL     // read ahead a little
-	Sequential Advice = unix.MADV_SEQUENTIAL // read ahead much
-	Random     Advice = unix.MADV_RANDOM     // read nothing ahead
-	WillNeed   Advice = unix.MADV_WILLNEED   // start to read now, in the background
-	DontNeed   Advice = unix.MADV_DONTNEED   // drop the pages from this process; they are read again when touched
-)
-
 func openRegion(path string) (*region, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -86,14 +74,4 @@ func (r *region) release() error {
 		return nil
 	}
 	return unix.Munmap(r.data)
-}
-
-// advise rounds outwards to whole pages.
-func (r *region) advise(a Advice, offset, length int64) error {
-	if length == 0 {
-		return nil
-	}
-	page := int64(os.Getpagesize())
-	start := offset / page * page
-	return unix.Madvise(r.data[start:offset+length], int(a))
 }

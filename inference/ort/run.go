@@ -7,19 +7,23 @@ import (
 	"sort"
 	"strings"
 
-	binding "github.com/yalue/onnxruntime_go"
-
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/graph"
 )
 
 // Run computes the model's outputs, by port name, from its inputs, bound weights included. The caller closes the
-// outputs, and keeps the inputs: a Tensor may serve many runs, also at the same time.
+// outputs, which lie on the host, and keeps the inputs: a Tensor may serve many runs, also at the same time. Inputs may lie
+// on the host or on the session's Place; the host's are copied to a card for each run.
 //
 // When ctx ends, the run stops before its next node (so within the time of the longest one) and Run returns an error
 // that wraps ctx.Err(); the session stays usable. Inputs that do not fit the model give code "onnxruntime_input", a
 // failure in the library "onnxruntime_run".
 func (s *Session) Run(ctx context.Context, in map[string]*Tensor) (map[string]*Tensor, error) {
+	return s.run(ctx, in, func(string) bool { return false })
+}
+
+// run is Run with the outputs that stay on the session's Place.
+func (s *Session) run(ctx context.Context, in map[string]*Tensor, stays func(port string) bool) (map[string]*Tensor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, s.stopped(err)
 	}
@@ -31,55 +35,54 @@ func (s *Session) Run(ctx context.Context, in map[string]*Tensor) (map[string]*T
 	if s.session == nil {
 		return nil, fault.New("onnxruntime_run", s.name, "the session is closed")
 	}
-	out, err := s.allocateOutputs()
+	out, err := s.allocateOutputs(stays)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.run(ctx, in, out); err != nil {
-		for _, t := range out {
-			_ = t.Close() // the run's error is the one to tell
-		}
+	if err := s.bindAndRun(ctx, in, out); err != nil {
+		_ = CloseAll(out) // the run's error is the one to tell
 		return nil, err
 	}
 	return out, nil
 }
 
-// run lends the memory of all tensors to the library for the length of one call.
-func (s *Session) run(ctx context.Context, in, out map[string]*Tensor) (err error) {
-	var l loan
+// bindAndRun lends the memory of all tensors to the library for the length of one run.
+func (s *Session) bindAndRun(ctx context.Context, in, out map[string]*Tensor) (err error) {
+	l := loan{native: s.rt.native}
 	defer func() {
 		if e := l.end(); err == nil && e != nil {
 			err = s.failed(e)
 		}
 	}()
-	inputs, err := lendAll(&l, s.inputs, in, false)
-	if err != nil {
-		return s.failed(err)
+	for _, ports := range []struct {
+		of      []graph.Port
+		tensors map[string]*Tensor
+	}{{s.inputs, in}, {s.output, out}} {
+		for _, p := range ports.of {
+			if err := l.lend(ports.tensors[p.Name]); err != nil {
+				return s.failed(fmt.Errorf("port %q: %w", p.Name, err))
+			}
+		}
 	}
-	outputs, err := lendAll(&l, s.output, out, true)
-	if err != nil {
-		return s.failed(err)
-	}
-	if err := s.call(ctx, inputs, outputs); err != nil {
-		return err
-	}
-	l.collect()
-	return nil
+	return s.call(ctx, l.values)
 }
 
 // call is the call into C. Options belong to one run, so a late stop cannot reach the next.
-func (s *Session) call(ctx context.Context, inputs, outputs []binding.Value) error {
-	options, err := binding.NewRunOptions()
+func (s *Session) call(ctx context.Context, values []nativeValue) error {
+	n := s.rt.native
+	options, err := n.newRun(nil)
 	if err != nil {
 		return s.failed(err)
 	}
-	defer func() { _ = options.Destroy() }() // fails only if it was never made
+	defer n.releaseRun(options)
 	stopping := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
 		defer close(stopping)
-		_ = options.Terminate() // sets a flag; it has no way to fail
+		n.terminate(options)
 	})
-	err = s.session.RunWithOptions(inputs, outputs, options)
+	s.rt.busy.begin()
+	err = n.run(s.session, options, s.ports, values, len(s.inputs))
+	s.rt.busy.end()
 	if !unhook() {
 		<-stopping // it still holds the options
 	}
@@ -92,14 +95,18 @@ func (s *Session) call(ctx context.Context, inputs, outputs []binding.Value) err
 	return s.failed(err)
 }
 
-func (s *Session) allocateOutputs() (map[string]*Tensor, error) {
+func (s *Session) allocateOutputs(stays func(port string) bool) (map[string]*Tensor, error) {
 	out := make(map[string]*Tensor, len(s.output))
 	for _, p := range s.output {
-		t, err := Zeros(p.DType, p.Shape)
+		var t *Tensor
+		var err error
+		if stays(p.Name) {
+			t, err = s.device.newTensor(p.DType, p.Shape)
+		} else {
+			t, err = Zeros(p.DType, p.Shape)
+		}
 		if err != nil {
-			for _, t := range out {
-				_ = t.Close()
-			}
+			_ = CloseAll(out) // the allocation's error is the one to tell
 			return nil, err
 		}
 		out[p.Name] = t
@@ -118,6 +125,8 @@ func (s *Session) checkInputs(in map[string]*Tensor) error {
 			wrong = append(wrong, fmt.Sprintf("%q wants %s%v, got nothing", p.Name, p.DType, p.Shape))
 		case t.dtype != p.DType || !slices.Equal(t.shape, p.Shape):
 			wrong = append(wrong, fmt.Sprintf("%q wants %s%v, got %s%v", p.Name, p.DType, p.Shape, t.dtype, t.shape))
+		case t.device != nil && t.device != s.device:
+			wrong = append(wrong, fmt.Sprintf("%q lies on %s, the session runs on %s", p.Name, t.Place(), s.device.place))
 		}
 	}
 	var unknown []string
@@ -131,18 +140,6 @@ func (s *Session) checkInputs(in map[string]*Tensor) error {
 		return nil
 	}
 	return fault.New("onnxruntime_input", s.name, "inputs that do not fit: %s", strings.Join(wrong, "; "))
-}
-
-func lendAll(l *loan, ports []graph.Port, tensors map[string]*Tensor, output bool) ([]binding.Value, error) {
-	values := make([]binding.Value, len(ports))
-	for i, p := range ports {
-		v, err := l.lend(tensors[p.Name], output)
-		if err != nil {
-			return nil, fmt.Errorf("port %q: %w", p.Name, err)
-		}
-		values[i] = v
-	}
-	return values, nil
 }
 
 func (s *Session) stopped(err error) error {

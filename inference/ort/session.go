@@ -1,12 +1,11 @@
 package ort
 
 import (
+	"errors"
+	"strings"
 	"sync"
 	"time"
 
-	binding "github.com/yalue/onnxruntime_go"
-
-	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/graph"
 )
@@ -22,16 +21,12 @@ const (
 	OptimizeOff
 )
 
-var levels = map[Optimization]binding.GraphOptimizationLevel{
-	OptimizeAll:   binding.GraphOptimizationLevelEnableAll,
-	OptimizeMost:  binding.GraphOptimizationLevelEnableExtended,
-	OptimizeBasic: binding.GraphOptimizationLevelEnableBasic,
-	OptimizeOff:   binding.GraphOptimizationLevelDisableAll,
-}
-
 // SessionOptions say how one model runs. The zero value is right for a model whose weights lie in mapped files: it
 // copies none of them.
 type SessionOptions struct {
+	// Place is where it runs; the zero value is the host's processor.
+	Place Place
+
 	// Threads compute one node; 0 takes the process's setting (Config.Threads).
 	Threads int
 
@@ -57,12 +52,14 @@ type SessionOptions struct {
 // overlap.
 type Session struct {
 	rt     *Runtime
+	device *device
 	name   string
-	inputs []graph.Port // with the bound weights, in the order of the binding's session
+	inputs []graph.Port // with the bound weights
 	output []graph.Port
 
 	mu      sync.RWMutex // held for reading by runs, for writing by Close
-	session *binding.DynamicAdvancedSession
+	session nativeSession
+	ports   []nativeName // of inputs, then of output
 }
 
 // NewSession loads m. A model that ONNX Runtime does not accept gives code "onnxruntime_session" with the model's
@@ -82,18 +79,45 @@ func (rt *Runtime) NewSession(m *graph.Model, opts SessionOptions) (*Session, er
 		return nil, fault.New("onnxruntime_session", m.Name, "the Runtime is closed; open another")
 	}
 	began := time.Now()
-	settings, err := rt.settings(opts)
-	if err != nil {
-		return nil, s.refused(err)
+	var err error
+	if s.device, err = rt.device(opts.Place); err != nil {
+		return nil, err
 	}
-	defer func() { _ = settings.Destroy() }() // fails only if it was never made
-	s.session, err = binding.NewDynamicAdvancedSessionWithONNXData(m.Bytes, names(s.inputs), names(s.output), settings)
-	if err != nil {
-		return nil, s.refused(err)
+	if s.session, err = s.create(m, rt.settings(opts)); err != nil {
+		return nil, err
 	}
+	s.ports = cNames(append(names(s.inputs), names(s.output)...))
 	rt.sessions.Add(1)
-	rt.log.Debug().Str("model", m.Name).Int("bytes", len(m.Bytes)).Int("bound_weights", len(m.Bound)).Dur("took_ms", time.Since(began)).Msg("session is ready")
+	rt.log.Debug().Str("model", m.Name).Stringer("place", opts.Place).Int("bytes", len(m.Bytes)).Int("bound_weights", len(m.Bound)).
+		Dur("took_ms", time.Since(began)).Msg("session is ready")
 	return s, nil
+}
+
+// noFallback in the library's message means that a node has no kernel on the card.
+const (
+	noFallbackEntry = "session.disable_cpu_ep_fallback"
+	noFallback      = "fallback to CPU EP has been explicitly disabled"
+)
+
+func (s *Session) create(m *graph.Model, o sessionSettings) (nativeSession, error) {
+	session, err := s.rt.native.createSession(m.Bytes, o)
+	if err != nil && o.cuda != nil && s.rt.cfg.CUDA.Fallback != "refuse" && strings.Contains(err.Error(), noFallback) {
+		s.rt.log.Warn().Str("model", m.Name).Stringer("place", s.device.place).Err(err).
+			Msg("some nodes have no kernel on this card and run on the processor, which may be slow; HUMO_CUDA_FALLBACK=refuse makes this an error")
+		o.entries[noFallbackEntry] = "0"
+		session, err = s.rt.native.createSession(m.Bytes, o)
+	}
+	if err != nil && o.cuda != nil && strings.Contains(err.Error(), noFallback) {
+		return nil, fault.New("onnxruntime_session", s.name, "some nodes of the model %s have no kernel on %s; set HUMO_CUDA_FALLBACK=warn to run them on the processor",
+			s.name, s.device.place).Because(err)
+	}
+	if _, missing := errors.AsType[*noCUDAError](err); missing {
+		return nil, noCUDA(s.device.place, err)
+	}
+	if err != nil {
+		return nil, s.refused(err)
+	}
+	return session, nil
 }
 
 // Close frees the session. It waits for the runs that are under way; end their contexts to hurry them.
@@ -103,60 +127,44 @@ func (s *Session) Close() error {
 	if s.session == nil {
 		return nil
 	}
-	err := s.session.Destroy()
-	s.session = nil
+	s.rt.native.releaseSession(s.session)
+	freeNames(s.ports)
+	s.session, s.ports = nil, nil
 	s.rt.sessions.Add(-1)
-	return err
+	return nil
 }
 
 // settings are ONNX Runtime's own options. Why each is as it is was measured: see SessionOptions and Config.
-func (rt *Runtime) settings(opts SessionOptions) (*binding.SessionOptions, error) {
-	o, err := binding.NewSessionOptions()
-	if err != nil {
-		return nil, err
+func (rt *Runtime) settings(opts SessionOptions) sessionSettings {
+	o := sessionSettings{threads: opts.Threads, arena: !rt.cfg.ArenaOff && !opts.ArenaOff, level: opts.Optimization}
+	if o.threads == 0 {
+		o.threads = rt.cfg.threads()
 	}
-	arena := !rt.cfg.ArenaOff && !opts.ArenaOff
-	threads := opts.Threads
-	if threads == 0 {
-		threads = rt.cfg.threads()
-	}
-	entries := map[string]string{
+	o.entries = map[string]string{
 		// External data is found below "/", by its absolute, symlink-free path: ONNX Runtime refuses absolute
 		// locations and those that leave the folder.
 		"session.model_external_initializers_file_folder_path": "/",
 		"session.disable_prepacking":                           flag(!opts.Prepack),
-		"session.use_env_allocators":                           flag(arena),
+		"session.use_env_allocators":                           flag(o.arena),
 		"session.intra_op.allow_spinning":                      flag(!rt.cfg.NoSpin && !opts.NoSpin),
 		// Sessions take turns: the threads of one must not spin while another computes.
 		"session.force_spinning_stop": "1",
 	}
 	if !opts.FoldConstants {
-		entries["optimization.disable_specified_optimizers"] = "ConstantFolding"
+		o.entries["optimization.disable_specified_optimizers"] = "ConstantFolding"
 	}
-	for key, value := range entries {
-		if err == nil {
-			err = o.AddSessionConfigEntry(key, value)
-		}
+	if opts.Place.Kind == CUDA {
+		o.cuda = rt.cfg.CUDA.options(opts.Place.Device)
+		o.threads = 1 // they only launch kernels
+		o.entries["session.use_env_allocators"] = "1"
+		// Constants stay as long as the session and must not split the arena that its activations come from.
+		o.entries["session.use_device_allocator_for_initializers"] = "1"
+		o.entries[noFallbackEntry] = flag(rt.cfg.CUDA.Fallback != "allow")
 	}
-	for _, set := range []func() error{
-		func() error { return o.SetIntraOpNumThreads(threads) },
-		func() error { return o.SetInterOpNumThreads(1) }, // nodes run in order; each uses all threads
-		func() error { return o.SetCpuMemArena(arena) },
-		func() error { return o.SetMemPattern(false) }, // would reserve a second block of activations
-		func() error { return o.SetGraphOptimizationLevel(levels[opts.Optimization]) },
-	} {
-		if err == nil {
-			err = set()
-		}
-	}
-	if err != nil {
-		_ = o.Destroy()
-		return nil, err
-	}
-	return o, nil
+	return o
 }
 
-// checkPorts refuses what the binding could not run.
+// checkPorts refuses what could not be run.
 func (s *Session) checkPorts() error {
 	if len(s.inputs) == 0 || len(s.output) == 0 {
 		return fault.New("onnxruntime_session", s.name, "the model has %d inputs and %d outputs; it needs at least one of each", len(s.inputs), len(s.output))
@@ -170,9 +178,6 @@ func (s *Session) checkPorts() error {
 			seen[p.Name] = true
 			if _, err := byteSize(p.DType, p.Shape); err != nil {
 				return fault.New("onnxruntime_session", s.name, "the port %q cannot be run", p.Name).Because(err)
-			}
-			if half := p.DType == checkpoint.F16 || p.DType == checkpoint.BF16; half && len(p.Shape) == 0 {
-				return fault.New("onnxruntime_session", s.name, "the port %q is a %s scalar, which cannot be passed; give it the shape [1]", p.Name, p.DType)
 			}
 		}
 	}

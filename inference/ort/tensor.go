@@ -11,22 +11,26 @@ import (
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
-// Tensor is a row-major array in host memory. It needs no Runtime: the memory is lent to ONNX Runtime for the length
-// of a Run, during which nobody may write to it (inputs) or touch it (outputs).
+// Tensor is a row-major array. Its memory is lent to ONNX Runtime for the length of a Run, during which nobody may write
+// to it (inputs) or touch it (outputs).
 //
-// There are three kinds of memory behind it: the caller's Go slice (NewTensor, From…), anonymous pages outside Go's
-// heap (Zeros, and the outputs of Run) and a mapped file (MapTensor; read-only, writing to it crashes).
+// There are four kinds of memory behind it: the caller's Go slice (NewTensor, From…), anonymous pages outside Go's
+// heap (Zeros, and the outputs of Run), a mapped file (MapTensor; read-only, writing to it crashes) and a device's own
+// (Upload, and the results that a Chain keeps there), which only ToHost reads. The first three need no Runtime; those on
+// a device must be closed before it.
 type Tensor struct {
-	dtype checkpoint.DType
-	shape []int64
+	dtype   checkpoint.DType
+	shape   []int64
+	size    int64   // in bytes
+	device  *device // nil on the host
+	address uintptr // on the device
 
 	mu     sync.Mutex
-	data   []byte // nil once closed
+	data   []byte // on the host; nil once freed
 	uses   int    // runs that hold the memory
 	closed bool
+	freed  bool
 	free   func() error // gives the memory back; nil for Go's, which the garbage collector owns
-	file   *region      // the mapped file that data lies in, if it does
-	offset int64        // of data in file
 }
 
 // NewTensor makes a tensor over data without copying: Go memory or memory mapped by the caller, of any alignment. It
@@ -43,7 +47,7 @@ func NewTensor(dtype checkpoint.DType, shape []int64, data []byte) (*Tensor, err
 	if data == nil {
 		data = []byte{}
 	}
-	return &Tensor{dtype: dtype, shape: slices.Clone(shape), data: data}, nil
+	return &Tensor{dtype: dtype, shape: slices.Clone(shape), size: size, data: data}, nil
 }
 
 // FromFloat32s makes an F32 tensor over data without copying.
@@ -56,11 +60,6 @@ func FromInt64s(shape []int64, data []int64) (*Tensor, error) {
 	return NewTensor(checkpoint.I64, shape, bytesOf(data))
 }
 
-// FromInt32s makes an I32 tensor over data without copying.
-func FromInt32s(shape []int64, data []int32) (*Tensor, error) {
-	return NewTensor(checkpoint.I32, shape, bytesOf(data))
-}
-
 // Zeros makes a tensor of zeros outside Go's heap. Pages that are never written take no memory.
 func Zeros(dtype checkpoint.DType, shape []int64) (*Tensor, error) {
 	size, err := byteSize(dtype, shape)
@@ -71,7 +70,7 @@ func Zeros(dtype checkpoint.DType, shape []int64) (*Tensor, error) {
 	if err != nil {
 		return nil, fault.New("out_of_memory", "", "%s%v takes %d bytes, which the system does not give; ask for a smaller or shorter video", dtype, shape, size).Because(err)
 	}
-	return &Tensor{dtype: dtype, shape: slices.Clone(shape), data: data, free: free}, nil
+	return &Tensor{dtype: dtype, shape: slices.Clone(shape), size: size, data: data, free: free}, nil
 }
 
 // DType is the type of the elements.
@@ -80,15 +79,26 @@ func (t *Tensor) DType() checkpoint.DType { return t.dtype }
 // Shape is a copy of the dimensions; empty for a scalar.
 func (t *Tensor) Shape() []int64 { return slices.Clone(t.shape) }
 
+// Place is where the memory lies.
+func (t *Tensor) Place() Place {
+	if t.device == nil {
+		return Place{}
+	}
+	return t.device.place
+}
+
+// Size is the number of bytes of the elements.
+func (t *Tensor) Size() int64 { return t.size }
+
 // Bytes is a live view of the elements, little endian. It dies with Close: using it afterwards crashes the process
-// unless it was the caller's own memory. It is nil after Close.
+// unless it was the caller's own memory. It is nil after Close, and on a device (see ToHost).
 func (t *Tensor) Bytes() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.data
 }
 
-// Float32s is the view of Bytes as numbers; nil if the tensor is not F32. In a mapped file it may be unaligned, which
+// Float32s is the view of Bytes as numbers; nil if the tensor is not F32 or lies on a device. In a mapped file it may be unaligned, which
 // the processors that this program supports allow.
 func (t *Tensor) Float32s() []float32 {
 	data := t.Bytes()
@@ -110,14 +120,14 @@ func (t *Tensor) Close() error {
 }
 
 // acquire keeps the memory until release.
-func (t *Tensor) acquire() ([]byte, error) {
+func (t *Tensor) acquire() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, fmt.Errorf("the tensor %s%v is closed", t.dtype, t.shape)
+		return fmt.Errorf("the tensor %s%v is closed", t.dtype, t.shape)
 	}
 	t.uses++
-	return t.data, nil
+	return nil
 }
 
 func (t *Tensor) release() error {
@@ -129,10 +139,10 @@ func (t *Tensor) release() error {
 
 // settle frees the memory of a closed tensor that no run uses, once.
 func (t *Tensor) settle() error {
-	if !t.closed || t.uses > 0 || t.data == nil {
+	if !t.closed || t.uses > 0 || t.freed {
 		return nil
 	}
-	t.data = nil
+	t.data, t.freed = nil, true
 	if t.free == nil {
 		return nil
 	}
@@ -163,7 +173,7 @@ func byteSize(dtype checkpoint.DType, shape []int64) (int64, error) {
 }
 
 // bytesOf views numbers as the bytes they lie in.
-func bytesOf[T float32 | int64 | int32](data []T) []byte {
+func bytesOf[T float32 | int64](data []T) []byte {
 	if len(data) == 0 {
 		return nil
 	}

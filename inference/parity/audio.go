@@ -158,7 +158,7 @@ func audioProjectorCase(ctx context.Context, e *inference.Engine, c *golden.Case
 	if len(shape) != 5 {
 		return nil, fmt.Errorf("in.audio has the shape %v, want [1, F, 8, 5, C]", shape)
 	}
-	tokens, err := m.Transformer.EmbedAudio(ctx, windows, int(shape[1]))
+	tokens, err := m.Transformer.AudioTokens(ctx, windows, int(shape[1]))
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func vaeDecodeCase(ctx context.Context, e *inference.Engine, c *golden.Case) (ou
 			continue
 		}
 		var frames [][]float32
-		err := m.VAE.Decode(ctx, all.Slice(0, n), func(frame []float32) error {
+		err := m.VAE.DecodeFloats(ctx, all.Slice(0, n), func(frame []float32) error {
 			frames = append(frames, clamped(frame))
 			return nil
 		}, func(int, int) {})

@@ -3,6 +3,7 @@ package parity
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -73,29 +74,32 @@ func transformerCase(ctx context.Context, e *inference.Engine, c *golden.Case) (
 	if err != nil {
 		return nil, err
 	}
-	text, err := m.Transformer.EmbedText(ctx, &inference.TextEmbedding{Rows: int(contextShape[0]), Dim: int(contextShape[1]), Data: context})
+	text, err := m.Transformer.TextKeys(ctx, &inference.TextEmbedding{Rows: int(contextShape[0]), Dim: int(contextShape[1]), Data: context})
 	if err != nil {
 		return nil, err
 	}
 	defer closeQuietly(text)
-	audio, err := m.Transformer.EmbedAudio(ctx, windows, int(shape[1]))
+	audio, err := m.Transformer.AudioKeys(ctx, windows, int(shape[1]))
 	if err != nil {
 		return nil, err
 	}
 	defer closeQuietly(audio)
-	forward, err := m.Transformer.Prepare(wan.Grid{Frames: shape[1], Height: shape[2], Width: shape[3]})
+	forward, err := m.Transformer.Prepare(ctx, wan.Grid{Frames: shape[1], Height: shape[2], Width: shape[3]})
 	if err != nil {
 		return nil, err
 	}
-	velocity, err := forward.Run(ctx, latents, int64(t[0]), text, audio)
+	defer closeQuietly(forward)
+	x, err := forward.Latents(ctx, latents)
 	if err != nil {
 		return nil, err
 	}
-	return outputs{"out.pred": golden.Floats(velocity, shape...)}, forward.Close()
+	defer closeQuietly(x)
+	velocity, err := forward.Run(ctx, x, int64(t[0]), text, audio)
+	return outputs{"out.pred": golden.Floats(velocity, shape...)}, err
 }
 
-// closeQuietly frees host memory, which cannot fail in a way that a comparison depends on.
-func closeQuietly(t *ort.Tensor) { _ = t.Close() }
+// closeQuietly frees memory, which cannot fail in a way that a comparison depends on.
+func closeQuietly(c io.Closer) { _ = c.Close() }
 
 func blockCase(ctx context.Context, m *inference.Models, c *golden.Case) (outputs, error) {
 	var config struct{ Grid [3]int64 } // in patches

@@ -1,25 +1,30 @@
 package plan
 
-// What a stage takes beside its weights. Numbers in the networks' hot parts have b bytes (Device.Compute); what the
-// transformer adds up from block to block, its residual stream, has 4.
+// What a stage takes beside its weights. Numbers in the hot parts of the transformer and of the text encoder have b bytes
+// (Device.Compute and Text); what the transformer adds up from block to block, its residual stream, has 4, and so have all
+// numbers of the VAE and of the audio encoder.
 //
-// Measured on the CPU (b = 4; anonymous memory, Base 0.28 GB of it: the program, ONNX Runtime, its threads):
+// Measured on the CPU (b = 4; anonymous memory, Base 0.14 GB of it: the program, ONNX Runtime, its threads):
 //
-//	transformer, 1.7B, 1,560 tokens   0.53 GB   these formulas: 0.53
-//	transformer, 1.7B, 4,680 tokens   1.02 GB                   1.02
-//	VAE decoder, 480x832              5.7 GB                    5.75, of which memories 3.78
+//	transformer, 1.7B, 1,560 tokens   0.74 GB   these formulas: 0.79, of which keys and values 0.40
+//	transformer, 1.7B, 4,680 tokens   1.29 GB                   1.29, of which keys and values 0.41
+//	VAE decoder, 480x832              5.7 GB                    5.60, of which memories 3.78
 //
 // The other figures, and all at b = 2, are the same formulas, unmeasured.
 
-// CPUBase is the Base of the CPU's measurements.
-const CPUBase = 285_000_000
+// CPUBase is the Base of the CPU's measurements. CUDABase is what a card is taken to lose to CUDA's context and to the
+// workspaces of its libraries.
+const (
+	CPUBase  = 140_000_000
+	CUDABase = 1_000_000_000
+)
 
 const (
 	vaeStride      = 8
 	temporalStride = 4
 	patch          = 2
 	textRows       = 512
-	residual       = 4 // bytes
+	float32Bytes   = 4
 )
 
 // LatentFrames is the number of latent frames that the transformer sees, references included.
@@ -38,17 +43,31 @@ func (j Job) Tokens() int64 { return j.latentFrames() * j.latentPixels() / (patc
 // and after their norms and rotation, attention's result and its projection. No attention scores: no provider holds them.
 func rows(n, width, ffn, b int64) int64 {
 	const stream, inner = 2, 12
-	return n * (stream*width*residual + b*(inner*width+2*ffn))
+	return n * (stream*width*float32Bytes + b*(inner*width+2*ffn))
 }
 
-func (m Model) denoise(j Job, d Device) int64 { return rows(j.Tokens(), m.Width, m.FFN, d.Compute) }
+func (m Model) denoise(j Job, d Device) int64 {
+	return rows(j.Tokens(), m.Width, m.FFN, d.Compute) + m.keys(j, d)
+}
 
-func (m Model) text(d Device) int64 { return rows(textRows, m.TextWidth, m.TextFFN, d.Compute) }
+// keys are the keys and values of text and audio for every block, which are made once per clip: of two prompts, and of the
+// voice and of silence.
+func (m Model) keys(j Job, d Device) int64 {
+	const texts, voices, audioTokens, keyAndValue = 2, 2, 16, 2
+	return keyAndValue * m.Blocks * (texts*textRows + voices*audioTokens*j.latentFrames()) * m.Width * d.Compute
+}
+
+func (m Model) text(d Device) int64 {
+	if d.Text == 0 {
+		return 0
+	}
+	return rows(textRows, m.TextWidth, m.TextFFN, d.Text)
+}
 
 // audio: a window of 30 s is 1500 rows; the values after every one of 32 layers are averaged into bands, 33 with the input.
-func (m Model) audio(d Device) int64 {
+func (m Model) audio() int64 {
 	const window, kept = 1500, 33
-	return rows(window, m.AudioWidth, 4*m.AudioWidth, d.Compute) + kept*window*m.AudioWidth*residual
+	return rows(window, m.AudioWidth, 4*m.AudioWidth, float32Bytes) + kept*window*m.AudioWidth*float32Bytes
 }
 
 // A decoder's temporal convolutions remember two frames each. Per latent pixel these are so many values of a frame, in
@@ -71,34 +90,32 @@ const (
 	stageMemories = 6
 )
 
-func (m Model) working(j Job, b int64) int64 {
-	return workingFrames * m.fullFrame(j, b)
-}
+func (m Model) working(j Job) int64 { return workingFrames * m.fullFrame(j) }
 
 // fullFrame is a frame of c channels at the size of the video.
-func (m Model) fullFrame(j Job, b int64) int64 {
-	return m.VAEChannels * int64(j.Width) * int64(j.Height) * b
+func (m Model) fullFrame(j Job) int64 {
+	return m.VAEChannels * int64(j.Width) * int64(j.Height) * float32Bytes
 }
 
-func (m Model) decode(j Job, d Device, where Memories) int64 {
+func (m Model) decode(j Job, where Memories) int64 {
 	if j.Frames <= 1 { // a single frame is decoded without memories
-		return m.working(j, d.Compute)
+		return m.working(j)
 	}
-	return m.working(j, d.Compute) + m.memories(j, d, where, decoderLatent+decoderUnits*m.VAEChannels)
+	return m.working(j) + m.memories(j, where, decoderLatent+decoderUnits*m.VAEChannels)
 }
 
 // encode: pictures are encoded one by one, without memories; the 17B's grey clip needs them.
-func (m Model) encode(j Job, d Device, where Memories) int64 {
+func (m Model) encode(j Job, where Memories) int64 {
 	if !m.Conditioned || j.latentFrames() == 1 {
-		return m.working(j, d.Compute)
+		return m.working(j)
 	}
-	return m.working(j, d.Compute) + m.memories(j, d, where, encoderColour+encoderUnits*m.VAEChannels)
+	return m.working(j) + m.memories(j, where, encoderColour+encoderUnits*m.VAEChannels)
 }
 
-func (m Model) memories(j Job, d Device, where Memories, valuesPerPixel int64) int64 {
-	all := remembered * valuesPerPixel * j.latentPixels() * d.Compute
+func (m Model) memories(j Job, where Memories, valuesPerPixel int64) int64 {
+	all := remembered * valuesPerPixel * j.latentPixels() * float32Bytes
 	if where == OnHost {
-		return min(all, stageMemories*m.fullFrame(j, d.Compute))
+		return min(all, stageMemories*m.fullFrame(j))
 	}
 	return all
 }

@@ -21,7 +21,11 @@ const (
 	DiT   Network = "transformer"
 )
 
-// Model is the size of a variant's networks. Bytes are those on the device, so at the dtype in which it computes.
+// Networks are all of them.
+var Networks = []Network{Text, Audio, VAE, DiT}
+
+// Model is the size of a variant's networks. Bytes are those on the device, so at the dtype in which it computes: float32
+// for the VAE and the audio encoder everywhere.
 type Model struct {
 	Variant string
 	Bytes   map[Network]int64
@@ -45,7 +49,8 @@ type Job struct {
 // Device is where the networks run.
 type Device struct {
 	Free    int64 // bytes that may be used
-	Compute int64 // bytes of a number that is computed with: 4 for F32, 2 for F16 and BF16
+	Compute int64 // bytes of a number that the transformer computes with: 4 for F32, 2 for F16 and BF16
+	Text    int64 // the same of the text encoder; 0: it runs elsewhere and takes nothing of this device
 	Base    int64 // what is used whatever runs: the library's context and workspaces
 
 	// Mapped: weights are pages of their files, which the system may drop and read again. They take no part of Free, nothing
@@ -142,22 +147,18 @@ func lay(m Model, j Job, d Device, w way) *Plan {
 		activations int64
 	}{
 		{StageText, Text, m.text(d)},
-		{StageAudio, Audio, m.audio(d)},
-		{StageImage, VAE, m.encode(j, d, w.memories)},
+		{StageAudio, Audio, m.audio()},
+		{StageImage, VAE, m.encode(j, w.memories)},
 		{StageDiT, DiT, m.denoise(j, d)},
-		{StageDecode, VAE, m.decode(j, d, w.memories)},
+		{StageDecode, VAE, m.decode(j, w.memories)},
 	} {
 		stage := Stage{Name: s.name, Activations: s.activations}
 		if !slices.Contains(w.resident, s.needs) {
 			stage.Load, stage.Drop = []Network{s.needs}, []Network{s.needs}
-			if !d.Mapped {
-				stage.Weights += m.held(s.needs, w.groups)
-			}
+			stage.Weights += m.held(d, s.needs, w.groups)
 		}
 		for _, n := range w.resident {
-			if !d.Mapped {
-				stage.Weights += m.held(n, w.groups)
-			}
+			stage.Weights += m.held(d, n, w.groups)
 		}
 		stage.Peak = d.Base + stage.Weights + stage.Activations
 		p.Peak = max(p.Peak, stage.Peak)
@@ -166,8 +167,11 @@ func lay(m Model, j Job, d Device, w way) *Plan {
 	return p
 }
 
-// held is what a network's weights take on the device while it runs.
-func (m Model) held(n Network, groups int64) int64 {
+// held is what a network's weights take of the device's memory while it runs.
+func (m Model) held(d Device, n Network, groups int64) int64 {
+	if d.Mapped || n == Text && d.Text == 0 {
+		return 0
+	}
 	if n != DiT || groups == 1 {
 		return m.Bytes[n]
 	}

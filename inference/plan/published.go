@@ -1,6 +1,7 @@
 package plan
 
-// Published is the size of a published variant ("1.7B" or "17B") at so many bytes a number.
+// Published is the size of a published variant ("1.7B" or "17B") at so many bytes a number of the transformer and the text
+// encoder.
 func Published(variant string, compute int64) Model {
 	m := Model{
 		Variant: variant, VAEChannels: 96, TextWidth: 4096, TextFFN: 10240, AudioWidth: 1280,
@@ -13,7 +14,7 @@ func Published(variant string, compute int64) Model {
 	}
 	m.BlockBytes = (transformer - outside) / m.Blocks * compute
 	m.Bytes = map[Network]int64{
-		Text: 5_680_000_000 * compute, Audio: 637_000_000 * compute, VAE: 126_900_000 * compute, DiT: transformer * compute,
+		Text: 5_680_000_000 * compute, Audio: 637_000_000 * float32Bytes, VAE: 126_900_000 * float32Bytes, DiT: transformer * compute,
 	}
 	return m
 }

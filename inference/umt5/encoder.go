@@ -86,15 +86,16 @@ func (m *Encoder) Network(tokens int64) *graph.Network {
 	return n
 }
 
-// Forward maps x [L, d] to [L, d]; buckets is [L, L].
+// Forward maps the residual stream x [L, d], float32, to [L, d]; buckets is [L, L].
 func (b *block) Forward(g *graph.Graph, x, buckets graph.Value) graph.Value {
 	bias := b.Position.Forward(g, buckets) // [L, L, heads]
 	heads := bias.Dim(-1)
 	bias = g.Reshape(g.Transpose(bias, 2, 0, 1), 1, heads, x.Shape[0], x.Shape[0])
-	x = g.Add(x, b.Attn.Forward(g, b.Norm1.Forward(g, x, normEps), bias, heads))
-	y := b.Norm2.Forward(g, x, normEps)
+	y := b.Attn.Forward(g, g.ToCompute(b.Norm1.Forward(g, x, normEps)), bias, heads)
+	x = g.Add(x, g.ToFloat32(y))
+	y = g.ToCompute(b.Norm2.Forward(g, x, normEps))
 	y = g.Mul(b.FC1.Forward(g, y), nn.GeluTanh(g, b.Gate.Forward(g, y)))
-	return g.Add(x, b.FC2.Forward(g, y))
+	return g.Add(x, g.ToFloat32(b.FC2.Forward(g, y)))
 }
 
 // Forward attends with a relative position bias and, as in all T5 models, without a scale.

@@ -1,7 +1,9 @@
 package wan
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/nn"
@@ -20,19 +22,39 @@ type block struct {
 	FFNOut     nn.Linear      `weight:"ffn.2"`
 }
 
-func (b *block) stage(name string, heads int64) graph.Stage {
+// allowInt8 lets the layers that run for every token of every pass be computed in 8 bits. Those of the text and the audio run once
+// for a clip, and all passes read what they leave.
+func (b *block) allowInt8() {
+	for _, l := range []*nn.Linear{&b.SelfAttn.Q, &b.SelfAttn.K, &b.SelfAttn.V, &b.SelfAttn.O, &b.CrossAttn.Q, &b.CrossAttn.O,
+		&b.AudioAttn.Q, &b.AudioAttn.O, &b.FFNIn, &b.FFNOut} {
+		l.Int8 = true
+	}
+}
+
+// keys are the values that a block's cross-attentions attend. They depend on nothing that changes from step to step.
+type keys struct{ k, v graph.Value } // [B, rows, D] each, k normalised
+
+// stage is block i of a network whose keys are ready.
+func (b *block) stage(i int, heads int64) graph.Stage {
+	name := fmt.Sprintf("blocks.%d", i)
 	return graph.Stage{
 		Name: name,
-		In:   []string{"x", "e0", "context", "audio_tokens", "rope_cos", "rope_sin"},
+		In:   slices.Concat([]string{"x", "e0"}, keyNames(i, "text"), keyNames(i, "audio"), []string{"rope_cos", "rope_sin"}),
 		Out:  []string{"x"},
 		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
-			return []graph.Value{b.Forward(g, in[0], in[1], in[2], in[3], in[4], in[5], heads)}
+			return []graph.Value{b.Forward(g, in[0], in[1], keys{in[2], in[3]}, keys{in[4], in[5]}, in[6], in[7], heads)}
 		},
 	}
 }
 
-// Forward maps x [L, D] to [L, D]: e0 is [6, D], context [rows, D], audio [F, 16, A], cos and sin [L, 64].
-func (b *block) Forward(g *graph.Graph, x, e0, context, audio, cos, sin graph.Value, heads int64) graph.Value {
+// keyNames name the keys and the values of block i for "text" or "audio".
+func keyNames(i int, of string) []string {
+	return []string{fmt.Sprintf("blocks.%d.%s_k", i, of), fmt.Sprintf("blocks.%d.%s_v", i, of)}
+}
+
+// Forward maps the residual stream x [L, D] to [L, D]. The stream, its norms, the modulation e0 [6, D] and the rotary tables
+// cos and sin [L, 64] are float32, as in the reference; layers and attention run in the graph's compute dtype.
+func (b *block) Forward(g *graph.Graph, x, e0 graph.Value, text, audio keys, cos, sin graph.Value, heads int64) graph.Value {
 	d := x.Dim(-1)
 	m := g.Split(g.Add(g.Weight(b.Modulation, 6, d), g.Expect(e0, 6, d)), 0, 6)
 	for i := range m {
@@ -41,20 +63,20 @@ func (b *block) Forward(g *graph.Graph, x, e0, context, audio, cos, sin graph.Va
 	shift1, scale1, gate1, shift2, scale2, gate2 := m[0], m[1], m[2], m[3], m[4], m[5]
 	one := g.Scalar(1)
 
-	y := nn.AdaptiveLayerNorm(g, x, g.Add(scale1, one), shift1, normEps)
-	y = b.SelfAttn.Forward(g, y, cos, sin, heads)
+	y := g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(scale1, one), shift1, normEps))
+	y = g.ToFloat32(b.SelfAttn.Forward(g, y, cos, sin, heads))
 	x = g.Add(x, g.Mul(y, gate1))
 
-	y = b.Norm3.Forward(g, x, normEps)
-	y = b.CrossAttn.Forward(g, batch(g, y, 1), batch(g, context, 1), heads)
+	y = g.ToCompute(b.Norm3.Forward(g, x, normEps))
+	y = g.ToFloat32(b.CrossAttn.Forward(g, batch(g, y, 1), text, heads))
 	x = g.Add(x, g.Reshape(y, x.Shape...))
 
-	y = b.AudioNorm.Forward(g, x, normEps)
-	y = b.AudioAttn.Forward(g, batch(g, y, audio.Shape[0]), audio, heads)
+	y = g.ToCompute(b.AudioNorm.Forward(g, x, normEps))
+	y = g.ToFloat32(b.AudioAttn.Forward(g, batch(g, y, audio.k.Shape[0]), audio, heads))
 	x = g.Add(x, g.Reshape(y, x.Shape...))
 
-	y = nn.AdaptiveLayerNorm(g, x, g.Add(scale2, one), shift2, normEps)
-	y = b.FFNOut.Forward(g, nn.GeluTanh(g, b.FFNIn.Forward(g, y)))
+	y = g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(scale2, one), shift2, normEps))
+	y = g.ToFloat32(b.FFNOut.Forward(g, b.FFNIn.GeluTanh(g, y)))
 	return g.Add(x, g.Mul(y, gate2))
 }
 
@@ -86,23 +108,32 @@ func (a *selfAttention) Forward(g *graph.Graph, x, cos, sin graph.Value, heads i
 	q := a.NormQ.Forward(g, a.Q.Forward(g, x), normEps)
 	k := a.NormK.Forward(g, a.K.Forward(g, x), normEps)
 	v := a.V.Forward(g, x)
-	q = nn.Rotary(g, batch(g, q, 1), cos, sin, heads)
-	k = nn.Rotary(g, batch(g, k, 1), cos, sin, heads)
+	q = a.turn(g, q, cos, sin, heads)
+	k = a.turn(g, k, cos, sin, heads)
 	y := nn.Attention(g, q, k, batch(g, v, 1), graph.Value{}, heads, attentionScale)
 	return a.O.Forward(g, g.Reshape(y, x.Shape...))
+}
+
+// turn gives the rows of x [L, D] their positions, in float32.
+func (a *selfAttention) turn(g *graph.Graph, x, cos, sin graph.Value, heads int64) graph.Value {
+	return g.ToCompute(nn.Rotary(g, batch(g, g.ToFloat32(x), 1), cos, sin, heads))
 }
 
 type crossAttention struct {
 	attention `weight:""`
 }
 
-// Forward lets the tokens of x [B, L, D] attend the rows of context [B, rows, ·] of the same batch entry.
-func (a *crossAttention) Forward(g *graph.Graph, x, context graph.Value, heads int64) graph.Value {
+// Keys are what Forward attends for context [B, rows, ·].
+func (a *crossAttention) Keys(g *graph.Graph, context graph.Value) keys {
+	defer g.Enter("cross_attn")()
+	return keys{a.NormK.Forward(g, a.K.Forward(g, context), normEps), a.V.Forward(g, context)}
+}
+
+// Forward lets the tokens of x [B, L, D] attend the rows of the same batch entry.
+func (a *crossAttention) Forward(g *graph.Graph, x graph.Value, context keys, heads int64) graph.Value {
 	defer g.Enter("cross_attn")()
 	q := a.NormQ.Forward(g, a.Q.Forward(g, x), normEps)
-	k := a.NormK.Forward(g, a.K.Forward(g, context), normEps)
-	v := a.V.Forward(g, context)
-	return a.O.Forward(g, nn.Attention(g, q, k, v, graph.Value{}, heads, attentionScale))
+	return a.O.Forward(g, nn.Attention(g, q, context.k, context.v, graph.Value{}, heads, attentionScale))
 }
 
 // head maps tokens to velocities. Reference: Head.
@@ -111,7 +142,7 @@ type head struct {
 	Linear     nn.Linear    `weight:"head"`       // [64, D]
 }
 
-// Forward maps x [L, D] to [L, 64]; e [1, D] is the time embedding before its projection.
+// Forward maps x [L, D] to [L, 64], in float32 throughout; e [1, D] is the time embedding before its projection.
 func (h *head) Forward(g *graph.Graph, x, e graph.Value) graph.Value {
 	d := x.Dim(-1)
 	m := g.Split(g.Add(g.Weight(h.Modulation, 2, d), e), 0, 2)

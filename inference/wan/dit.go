@@ -2,6 +2,7 @@ package wan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -36,6 +37,8 @@ type DiT struct {
 	AudioProjector audioProjector `weight:"audio_proj"`
 	Blocks         []block        `weight:"blocks"`
 	Head           head           `weight:"head"`
+
+	Compute checkpoint.DType // of the hot arithmetic of the networks below (graph.Options.Compute); the zero value is F32
 }
 
 // LoadDiT reads the transformer's tensors off a checkpoint; every size comes from their shapes. unused lists names
@@ -48,8 +51,11 @@ func LoadDiT(ix *checkpoint.Index) (m *DiT, unused []string, err error) {
 	if err := m.check(ix.Path); err != nil {
 		return nil, nil, err
 	}
+	for i := range m.Blocks {
+		m.Blocks[i].allowInt8()
+	}
 	smallest := Grid{Frames: 1, Height: patch, Width: patch}
-	return m, unused, nn.Fit(ix.Path, m.TextNetwork(), m.AudioNetwork(smallest.Frames), m.Network(smallest))
+	return m, unused, nn.Fit(ix.Path, m.TextKeysNetwork(), m.AudioKeysNetwork(smallest.Frames), m.PassNetwork(smallest))
 }
 
 // check refuses shapes that the networks below would index beyond; all others are checked while a graph is built.
@@ -100,47 +106,16 @@ func (s Grid) Tokens() int64 { return s.Frames * (s.Height / patch) * (s.Width /
 
 func (s Grid) String() string { return fmt.Sprintf("%dx%dx%d", s.Frames, s.Height, s.Width) }
 
-// TextNetwork embeds text for the blocks: "text" [512, text dim], short texts padded with zero rows, to "context" [512, D].
-// The padded rows become a constant that is attended, as in the reference.
-func (m *DiT) TextNetwork() *graph.Network {
-	return &graph.Network{
-		Name:    "dit_text",
-		Inputs:  []graph.Port{{Name: "text", DType: checkpoint.F32, Shape: []int64{ContextRows, m.TextDim()}}},
-		Outputs: []string{"context"},
-		Stages: []graph.Stage{{Name: "text_embedding", In: []string{"text"}, Out: []string{"context"},
-			Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
-				return []graph.Value{m.TextOut.Forward(g, nn.GeluTanh(g, m.TextIn.Forward(g, in[0])))}
-			}}},
-	}
-}
-
-// AudioNetwork projects audio windows: "audio" [F, 8·5·C] to "audio_tokens" [F, 16, A].
-func (m *DiT) AudioNetwork(frames int64) *graph.Network {
-	return &graph.Network{
-		Name:    "dit_audio",
-		Inputs:  []graph.Port{{Name: "audio", DType: checkpoint.F32, Shape: []int64{frames, m.AudioFeatures()}}},
-		Outputs: []string{"audio_tokens"},
-		Stages: []graph.Stage{{Name: "audio_proj", In: []string{"audio"}, Out: []string{"audio_tokens"},
-			Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
-				return []graph.Value{m.AudioProjector.Forward(g, in[0])}
-			}}},
-	}
-}
-
-// Network is one forward pass at a fixed size: "latents" [in, F, h, w], "time" [1, freq dim] (TimestepEmbedding), "context" [512, D],
-// "audio_tokens" [F, 16, A], "rope_cos" and "rope_sin" [tokens, 64] (RotaryTables) give "velocity" [16, F, h, w].
-func (m *DiT) Network(size Grid) *graph.Network {
-	tokens, d := size.Tokens(), m.Dim()
+// PassNetwork is one forward pass at a fixed size: "latents" [in, F, h, w], "time" [1, freq dim] (TimestepEmbedding), "rope_cos"
+// and "rope_sin" [tokens, 64] (RotaryTables), and every result of TextKeysNetwork and AudioKeysNetwork give "velocity" [16, F, h,
+// w].
+func (m *DiT) PassNetwork(size Grid) *graph.Network {
 	n := &graph.Network{
 		Name: "dit",
-		Inputs: []graph.Port{
-			{Name: "latents", DType: checkpoint.F32, Shape: []int64{m.InChannels(), size.Frames, size.Height, size.Width}},
-			{Name: "time", DType: checkpoint.F32, Shape: []int64{1, m.FrequencyDim()}},
-			{Name: "context", DType: checkpoint.F32, Shape: []int64{ContextRows, d}},
-			{Name: "audio_tokens", DType: checkpoint.F32, Shape: []int64{size.Frames, AudioTokens, m.AudioProjector.width()}},
-			{Name: "rope_cos", DType: checkpoint.F32, Shape: []int64{tokens, HeadDim / 2}},
-			{Name: "rope_sin", DType: checkpoint.F32, Shape: []int64{tokens, HeadDim / 2}},
-		},
+		Inputs: slices.Concat([]graph.Port{
+			float32Port("latents", m.InChannels(), size.Frames, size.Height, size.Width),
+			float32Port("time", 1, m.FrequencyDim()),
+		}, rotaryPorts(size)),
 		Outputs: []string{"velocity"},
 		Stages: []graph.Stage{
 			{Name: "time_embedding", In: []string{"time"}, Out: []string{"e", "e0"}, Build: m.embedTime},
@@ -148,7 +123,13 @@ func (m *DiT) Network(size Grid) *graph.Network {
 		},
 	}
 	for i := range m.Blocks {
-		n.Stages = append(n.Stages, m.Blocks[i].stage(fmt.Sprintf("blocks.%d", i), m.heads()))
+		for _, name := range keyNames(i, "text") {
+			n.Inputs = append(n.Inputs, graph.Port{Name: name, DType: graph.ComputeType(m.Compute), Shape: []int64{1, ContextRows, m.Dim()}})
+		}
+		for _, name := range keyNames(i, "audio") {
+			n.Inputs = append(n.Inputs, graph.Port{Name: name, DType: graph.ComputeType(m.Compute), Shape: []int64{size.Frames, AudioTokens, m.Dim()}})
+		}
+		n.Stages = append(n.Stages, m.Blocks[i].stage(i, m.heads()))
 	}
 	n.Stages = append(n.Stages, graph.Stage{Name: "head", In: []string{"x", "e"}, Out: []string{"velocity"},
 		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
@@ -157,21 +138,36 @@ func (m *DiT) Network(size Grid) *graph.Network {
 	return n
 }
 
-// BlockNetwork is block i alone: "x" [tokens, D], "e0" [6, D], "context" [rows, D], "audio_tokens" and the rotary tables give "x".
+// BlockNetwork is block i alone, its keys included: "x" [tokens, D], "e0" [6, D], "context" [rows, D], "audio_tokens" [F, 16, A]
+// and the rotary tables give "x".
 func (m *DiT) BlockNetwork(i int, size Grid, rows int64) *graph.Network {
-	n := m.Network(size)
-	n.Name, n.Outputs = "dit_block", []string{"x"}
-	n.Stages = n.Stages[2+i : 3+i]
-	context := graph.Port{Name: "context", DType: checkpoint.F32, Shape: []int64{rows, m.Dim()}}
-	n.Inputs = append([]graph.Port{
-		{Name: "x", DType: checkpoint.F32, Shape: []int64{size.Tokens(), m.Dim()}},
-		{Name: "e0", DType: checkpoint.F32, Shape: []int64{6, m.Dim()}},
-		context,
-	}, n.Inputs[3:]...)
-	return n
+	b := &m.Blocks[i]
+	return &graph.Network{
+		Name: "dit_block",
+		Inputs: slices.Concat([]graph.Port{
+			float32Port("x", size.Tokens(), m.Dim()),
+			float32Port("e0", 6, m.Dim()),
+			float32Port("context", rows, m.Dim()),
+			float32Port("audio_tokens", size.Frames, AudioTokens, m.AudioProjector.width()),
+		}, rotaryPorts(size)),
+		Outputs: []string{"x"},
+		Stages: []graph.Stage{
+			keysStage(&b.CrossAttn, "context", keyNames(i, "text")),
+			keysStage(&b.AudioAttn, "audio_tokens", keyNames(i, "audio")),
+			b.stage(i, m.heads()),
+		},
+	}
 }
 
-// embedTime maps the sinusoid [1, freq] to e [1, D], which the head reads, and e0 [6, D], which the blocks read.
+func float32Port(name string, shape ...int64) graph.Port {
+	return graph.Port{Name: name, DType: checkpoint.F32, Shape: shape}
+}
+
+func rotaryPorts(size Grid) []graph.Port {
+	return []graph.Port{float32Port("rope_cos", size.Tokens(), HeadDim/2), float32Port("rope_sin", size.Tokens(), HeadDim/2)}
+}
+
+// embedTime maps, in float32, the sinusoid [1, freq] to e [1, D], which the head reads, and e0 [6, D], which the blocks read.
 func (m *DiT) embedTime(g *graph.Graph, in []graph.Value) []graph.Value {
 	e := m.TimeOut.Forward(g, nn.SiLU(g, m.TimeIn.Forward(g, in[0])))
 	e0 := m.TimeProjection.Forward(g, nn.SiLU(g, e))
@@ -184,7 +180,7 @@ func (m *DiT) patchify(g *graph.Graph, in []graph.Value) []graph.Value {
 	c, f, h, w := in[0].Shape[0], in[0].Shape[1], in[0].Shape[2]/patch, in[0].Shape[3]/patch
 	x := g.Reshape(in[0], c, f, h, patch, w, patch)
 	x = g.Reshape(g.Transpose(x, 1, 2, 4, 0, 3, 5), f*h*w, c*patch*patch)
-	return []graph.Value{m.PatchEmbedding.Patches(g, x)}
+	return []graph.Value{g.ToFloat32(m.PatchEmbedding.Patches(g, g.ToCompute(x)))}
 }
 
 // unpatchify puts tokens [tokens, 64] back in place: [16, F, h, w]. A token's 64 values are ordered row, column, channel,

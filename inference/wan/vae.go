@@ -40,6 +40,8 @@ type VAE struct {
 	Quant     nn.CausalConv3D `weight:"conv1"` // 1×1×1: the encoder's result to mean and log variance
 	PostQuant nn.CausalConv3D `weight:"conv2"` // 1×1×1: a latent to the decoder's argument
 	Decoder   decoder         `weight:"decoder"`
+
+	Compute checkpoint.DType // of the hot arithmetic of the networks below (graph.Options.Compute); the zero value is F32
 }
 
 // LoadVAE reads the VAE's tensors off a checkpoint; every size comes from their shapes. All tensors that the encoder

@@ -24,9 +24,14 @@ const (
 // stages are the same model for each of its frames.
 type assembly struct {
 	graph.Network
-	chunk Chunk
-	held  map[layer]frame // the first frames of pairs that a layer joins
-	names int
+	chunk   Chunk
+	compute checkpoint.DType // of frames on their way and of memories
+	held    map[layer]frame  // the first frames of pairs that a layer joins
+	names   int
+}
+
+func newAssembly(name string, compute checkpoint.DType, chunk Chunk) *assembly {
+	return &assembly{Network: graph.Network{Name: name}, chunk: chunk, compute: graph.ComputeType(compute), held: map[layer]frame{}}
 }
 
 // frame is the value [1, C, H, W] of one frame on its way.
@@ -52,14 +57,14 @@ func (a *assembly) run(layers []layer, x frame, emit func(frame)) {
 	}
 }
 
-// input declares a frame that the network is given.
+// input declares a frame that the network is given, in float32.
 func (a *assembly) input(x frame) frame {
-	a.Inputs = append(a.Inputs, x.port(x.value))
+	a.Inputs = append(a.Inputs, x.port(x.value, checkpoint.F32))
 	return x
 }
 
-func (x frame) port(name string) graph.Port {
-	return graph.Port{Name: name, DType: checkpoint.F32, Shape: []int64{1, x.channels, x.height, x.width}}
+func (x frame) port(name string, dtype checkpoint.DType) graph.Port {
+	return graph.Port{Name: name, DType: dtype, Shape: []int64{1, x.channels, x.height, x.width}}
 }
 
 // memory is what a temporal convolution remembers: the last size frames that it has seen, as values NAME.0, NAME.1
@@ -87,7 +92,7 @@ func (m memory) past(a *assembly) (names []string) {
 	}
 	if m.index == 0 {
 		for _, name := range names {
-			a.Inputs, a.State = append(a.Inputs, m.port(name)), append(a.State, name)
+			a.Inputs, a.State = append(a.Inputs, m.port(name, a.compute)), append(a.State, name)
 		}
 	}
 	return names

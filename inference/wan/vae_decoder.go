@@ -1,6 +1,7 @@
 package wan
 
 import (
+	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
 )
 
@@ -32,16 +33,32 @@ func (d *decoder) layers() []layer {
 		&d.Res8, &d.Res9, &d.Res10, &d.Up11, &d.Res12, &d.Res13, &d.Res14, &d.Head)
 }
 
-// DecoderNetwork decodes one latent frame of height × width pixels: "latent" [1, 16, h, w] gives "frame.0" … [1, 3, 8h, 8w]
-// with values in [-1, 1], one frame for the first chunk and four for the next.
+// DecoderNetwork decodes one latent frame of height × width pixels: "latent" [1, 16, h, w] gives "frame.0" … [1, 3, 8h, 8w],
+// float32 with values in [-1, 1], one frame for the first chunk and four for the next.
 func (v *VAE) DecoderNetwork(height, width int64, chunk Chunk) *graph.Network {
-	a := &assembly{Network: graph.Network{Name: "vae_decoder"}, chunk: chunk}
+	return v.decoder(height, width, chunk, func(g *graph.Graph, x graph.Value) graph.Value { return g.Clip(x, -1, 1) })
+}
+
+// PictureNetwork is DecoderNetwork with pictures for frames: "frame.0" … are uint8 [8h, 8w, 3], 0 for -1 and 255 for 1, truncated as in
+// the reference.
+func (v *VAE) PictureNetwork(height, width int64, chunk Chunk) *graph.Network {
+	return v.decoder(height, width, chunk, func(g *graph.Graph, x graph.Value) graph.Value {
+		half := g.Scalar(0.5)
+		x = g.Mul(g.Add(g.Mul(g.Clip(x, -1, 1), half), half), g.Scalar(255))
+		x = g.Cast(g.Reshape(x, x.Shape[1:]...), checkpoint.U8)
+		return g.Transpose(x, 1, 2, 0)
+	})
+}
+
+// decoder ends with finish, which is given each frame [1, 3, 8h, 8w] in float32.
+func (v *VAE) decoder(height, width int64, chunk Chunk, finish func(g *graph.Graph, x graph.Value) graph.Value) *graph.Network {
+	a := newAssembly("vae_decoder", v.Compute, chunk)
 	z := a.input(frame{value: "latent", channels: LatentChannels, height: height, width: width, of: 1})
 	x := a.still(path(v.PostQuant.Weight), z, z.withChannels(v.PostQuant.Bias), func(g *graph.Graph, z graph.Value) graph.Value {
-		return v.PostQuant.Forward(g, denormalise(g, z))
+		return v.PostQuant.Forward(g, g.ToCompute(denormalise(g, z)))
 	})
 	a.run(v.Decoder.layers(), x, func(x frame) {
-		a.finish("clamp", x, FrameName(x.index), func(g *graph.Graph, x graph.Value) graph.Value { return g.Clip(x, -1, 1) })
+		a.finish("clamp", x, FrameName(x.index), func(g *graph.Graph, x graph.Value) graph.Value { return finish(g, g.ToFloat32(x)) })
 		a.Outputs = append(a.Outputs, FrameName(x.index))
 	})
 	return &a.Network

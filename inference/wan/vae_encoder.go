@@ -33,7 +33,8 @@ func (e *encoder) layers() []layer {
 // EncoderNetwork encodes one chunk of a clip whose latent frames are height × width pixels: frames "frame.0" … [1, 3, 8h, 8w]
 // with values in [-1, 1], one for the first chunk and four for the next, give "latent" [1, 16, h, w], the normalised mean.
 func (v *VAE) EncoderNetwork(height, width int64, chunk Chunk) *graph.Network {
-	a := &assembly{Network: graph.Network{Name: "vae_encoder", Outputs: []string{"latent"}}, chunk: chunk, held: map[layer]frame{}}
+	a := newAssembly("vae_encoder", v.Compute, chunk)
+	a.Outputs = []string{"latent"}
 	frames := 1
 	if chunk == Next {
 		frames = TemporalStride
@@ -42,7 +43,7 @@ func (v *VAE) EncoderNetwork(height, width int64, chunk Chunk) *graph.Network {
 		x := a.input(frame{value: FrameName(i), channels: 3, height: SpatialStride * height, width: SpatialStride * width, index: i, of: frames})
 		a.run(v.Encoder.layers(), x, func(x frame) {
 			a.finish(path(v.Quant.Weight), x, "latent", func(g *graph.Graph, x graph.Value) graph.Value {
-				return normalise(g, g.Slice(v.Quant.Forward(g, x), 1, 0, LatentChannels))
+				return normalise(g, g.ToFloat32(g.Slice(v.Quant.Forward(g, x), 1, 0, LatentChannels)))
 			})
 		})
 	}

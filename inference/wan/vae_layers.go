@@ -28,7 +28,8 @@ type causal struct {
 func (c *causal) push(a *assembly, x frame) []frame {
 	return a.stage(path(c.Conv.Weight), []frame{x}, []memory{remember(c.Conv, history, x)}, []frame{x.withChannels(c.Conv.Bias)},
 		func(g *graph.Graph, x []graph.Value, past [][]graph.Value) (y, seen []graph.Value) {
-			return []graph.Value{c.Conv.Forward(g, append(past[0], x[0])...)}, x
+			x0 := g.ToCompute(x[0]) // the first layer of the encoder is given float32
+			return []graph.Value{c.Conv.Forward(g, append(past[0], x0)...)}, []graph.Value{x0}
 		})
 }
 
@@ -102,12 +103,12 @@ func (t *pixelAttention) push(a *assembly, x frame) []frame {
 func (t *pixelAttention) forward(g *graph.Graph, x graph.Value) graph.Value {
 	c, pixels := x.Dim(1), x.Dim(2)*x.Dim(3)
 	rows := g.Transpose(g.Reshape(t.Norm.Forward(g, x), c, pixels), 1, 0)
-	qkv := g.Split(g.Linear(rows, g.Weight(t.QKV.Weight, 3*c, c), g.Weight(t.QKV.Bias)), 1, 3)
+	qkv := g.Split(g.Linear(rows, g.WeightIn(x.DType, t.QKV.Weight, 3*c, c), g.WeightIn(x.DType, t.QKV.Bias)), 1, 3)
 	for i := range qkv {
 		qkv[i] = g.Reshape(qkv[i], 1, pixels, c)
 	}
 	scale := float32(1 / math.Sqrt(float64(c)))
 	rows = g.Reshape(nn.Attention(g, qkv[0], qkv[1], qkv[2], graph.Value{}, 1, scale), pixels, c)
-	rows = g.Linear(rows, g.Weight(t.Proj.Weight, c, c), g.Weight(t.Proj.Bias))
+	rows = g.Linear(rows, g.WeightIn(x.DType, t.Proj.Weight, c, c), g.WeightIn(x.DType, t.Proj.Bias))
 	return g.Add(x, g.Reshape(g.Transpose(rows, 1, 0), x.Shape...))
 }

@@ -36,6 +36,11 @@ type conv struct {
 	Bias   graph.Weight `weight:"bias"`
 }
 
+// Forward convolves x [1, C, columns].
+func (c conv) Forward(g *graph.Graph, x graph.Value, o graph.ConvOptions) graph.Value {
+	return g.Conv(x, g.WeightIn(x.DType, c.Weight), g.WeightIn(x.DType, c.Bias), o)
+}
+
 type layer struct {
 	AttnNorm nn.LayerNorm  `weight:"self_attn_layer_norm"`
 	Q        nn.Linear     `weight:"self_attn.q_proj"`
@@ -130,20 +135,21 @@ func mean(name string) graph.Stage {
 
 // stem turns mel [mels, 2·P] into tokens [P, C]: two convolutions, the second of stride 2, and learned positions.
 func (m *Encoder) stem(g *graph.Graph, mel graph.Value) graph.Value {
-	x := g.Reshape(mel, 1, mel.Shape[0], mel.Shape[1])
-	x = nn.Gelu(g, g.Conv(x, g.Weight(m.Conv1.Weight), g.Weight(m.Conv1.Bias), graph.ConvOptions{Pads: []int64{1, 1}}))
-	x = nn.Gelu(g, g.Conv(x, g.Weight(m.Conv2.Weight), g.Weight(m.Conv2.Bias), graph.ConvOptions{Strides: []int64{2}, Pads: []int64{1, 1}}))
+	x := g.ToCompute(g.Reshape(mel, 1, mel.Shape[0], mel.Shape[1]))
+	x = nn.Gelu(g, m.Conv1.Forward(g, x, graph.ConvOptions{Pads: []int64{1, 1}}))
+	x = nn.Gelu(g, m.Conv2.Forward(g, x, graph.ConvOptions{Strides: []int64{2}, Pads: []int64{1, 1}}))
 	x = g.Transpose(g.Reshape(x, x.Shape[1], x.Shape[2]), 1, 0)
-	return g.Add(x, g.Weight(m.Position.Weight))
+	return g.Add(g.ToFloat32(x), g.Weight(m.Position.Weight))
 }
 
-// Forward maps x [P, C] to [P, C]. All positions are attended, the silence that pads a window too.
+// Forward maps the residual stream x [P, C], float32, to [P, C]. All positions are attended, the silence that pads a window too.
 func (l *layer) Forward(g *graph.Graph, x graph.Value, heads int64) graph.Value {
 	c := x.Dim(-1)
-	y := l.AttnNorm.Forward(g, x, normEps)
+	y := g.ToCompute(l.AttnNorm.Forward(g, x, normEps))
 	row := func(v graph.Value) graph.Value { return g.Reshape(v, 1, x.Shape[0], c) }
 	scale := float32(1 / math.Sqrt(float64(c/heads)))
 	a := nn.Attention(g, row(l.Q.Forward(g, y)), row(l.K.Forward(g, y)), row(l.V.Forward(g, y)), graph.Value{}, heads, scale)
-	x = g.Add(x, l.O.Forward(g, g.Reshape(a, x.Shape...)))
-	return g.Add(x, l.FC2.Forward(g, nn.Gelu(g, l.FC1.Forward(g, l.Norm.Forward(g, x, normEps)))))
+	x = g.Add(x, g.ToFloat32(l.O.Forward(g, g.Reshape(a, x.Shape...))))
+	y = g.ToCompute(l.Norm.Forward(g, x, normEps))
+	return g.Add(x, g.ToFloat32(l.FC2.Forward(g, nn.Gelu(g, l.FC1.Forward(g, y)))))
 }

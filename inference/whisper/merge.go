@@ -39,28 +39,37 @@ func MergedFrames(audioFrames, fps int) int {
 	return int(float64(KeptRows(audioFrames)) / EncoderRate * float64(fps))
 }
 
-// Merge resamples the bands, each [rows, width] row-major, to frames video frames and stacks them: [frames, Bands,
-// width]. Resampling is linear with aligned corners: the first and the last frame are the first and the last row.
-// Positions and weights are float32, as in torch's interpolate. Rows beyond the given number are not looked at.
-func Merge(bands [Bands][]float32, width, rows, frames int) ([]float32, error) {
-	if rows < 1 || frames < 1 || width < 1 {
-		return nil, fmt.Errorf("whisper: nothing to merge: %d rows of %d values to %d frames", rows, width, frames)
+// HeardFrames is how many of the available merged frames a clip of that many video frames hears: its last window reaches
+// two frames beyond it.
+func HeardFrames(frames, available int) int {
+	return min(available, 4*(LatentFrames(frames)-1)+1+windowShift)
+}
+
+// HeardRows is how many encoder rows the first heard of frames merged frames depend on, where rows rows become frames.
+func HeardRows(rows, frames, heard int) int {
+	if heard < 1 {
+		return 0
+	}
+	low, _ := rowsOf(heard-1, rows, frames)
+	return min(low+2, rows)
+}
+
+// Merge resamples the bands, each [rows, width] row-major, to frames video frames and stacks the first heard of them:
+// [heard, Bands, width]. Resampling is linear with aligned corners: the first and the last of all frames are the first and
+// the last row. Positions and weights are float32, as in torch's interpolate. Rows after those of HeardRows are not looked at.
+func Merge(bands [Bands][]float32, width, rows, frames, heard int) ([]float32, error) {
+	if rows < 1 || frames < 1 || width < 1 || heard < 0 || heard > frames {
+		return nil, fmt.Errorf("whisper: nothing to merge: %d rows of %d values to %d of %d frames", rows, width, heard, frames)
 	}
 	for b, band := range bands {
-		if len(band) < rows*width {
-			return nil, fmt.Errorf("whisper: band %d has %d values, %d rows of %d are needed", b, len(band), rows, width)
+		if needed := HeardRows(rows, frames, heard); len(band) < needed*width {
+			return nil, fmt.Errorf("whisper: band %d has %d values, %d rows of %d are needed", b, len(band), needed, width)
 		}
 	}
-	out := make([]float32, 0, frames*Bands*width)
-	var scale float32
-	if frames > 1 {
-		scale = float32(rows-1) / float32(frames-1)
-	}
-	for i := range frames {
-		position := scale * float32(i)
-		low := min(int(position), rows-1)
+	out := make([]float32, 0, heard*Bands*width)
+	for i := range heard {
+		low, weight := rowsOf(i, rows, frames)
 		high := min(low+1, rows-1)
-		weight := min(position-float32(low), 1)
 		for _, band := range bands {
 			a, b := band[low*width:(low+1)*width], band[high*width:(high+1)*width]
 			for k := range a {
@@ -69,6 +78,17 @@ func Merge(bands [Bands][]float32, width, rows, frames int) ([]float32, error) {
 		}
 	}
 	return out, nil
+}
+
+// rowsOf says where frame i of frames lies among the rows: at low, or between it and the next, whose weight is given.
+func rowsOf(i, rows, frames int) (low int, weight float32) {
+	var scale float32
+	if frames > 1 {
+		scale = float32(rows-1) / float32(frames-1)
+	}
+	position := scale * float32(i)
+	low = min(int(position), rows-1)
+	return low, min(position-float32(low), 1)
 }
 
 // FrameCount is the number of frames that a clip gets: requested, or for 0 or -1 the merged frames of the voice,

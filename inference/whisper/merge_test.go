@@ -3,6 +3,7 @@ package whisper
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
@@ -63,7 +64,7 @@ func TestMergeEqualsReference(t *testing.T) {
 		}
 	}
 	frames := MergedFrames(AudioFrames(len(waves["audio_16k"](t, g))), DefaultFPS)
-	got, err := Merge(bands, width, rows, frames)
+	got, err := Merge(bands, width, rows, frames, frames)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestMergeByHand(t *testing.T) {
 		bands[b] = band(float32(b + 1))
 	}
 	for frames, positions := range map[int][]float32{1: {0}, 2: {0, 3}, 3: {0, 1.5, 3}, 4: {0, 1, 2, 3}, 7: {0, 0.5, 1, 1.5, 2, 2.5, 3}} {
-		got, err := Merge(bands, 2, 4, frames)
+		got, err := Merge(bands, 2, 4, frames, frames)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +113,7 @@ func TestMergeByHand(t *testing.T) {
 			t.Errorf("%d frames (-want +got):\n%s", frames, diff)
 		}
 	}
-	got, err := Merge(bands, 2, 1, 3) // a single row, stretched
+	got, err := Merge(bands, 2, 1, 3, 3) // a single row, stretched
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,12 +136,47 @@ func TestMergeEndsAtTheLastRow(t *testing.T) {
 			bands[b] = bands[0]
 		}
 		m := MergedFrames(frames, DefaultFPS)
-		got, err := Merge(bands, 1, rows, m)
+		got, err := Merge(bands, 1, rows, m, m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if last := got[(m-1)*Bands]; m > 1 && math.Abs(float64(last)-float64(rows-1)) > 1e-3 {
 			t.Errorf("%d rows to %d frames end at row %v", rows, m, last)
+		}
+	}
+}
+
+// What is heard of a track is the beginning of the whole, bit for bit, and depends on no row that HeardRows does not count.
+func TestMergeHeard(t *testing.T) {
+	for _, c := range []struct{ seconds, fps, clip, frames, rows int }{
+		{600, 25, 97, 99, 198}, {600, 30, 97, 99, 165}, {600, 25, 5, 7, 14}, {60, 50, 401, 403, 404}, {4, 25, 97, 99, 198}, {1, 25, 97, 25, 50}, {1, 25, 1, 3, 6},
+	} {
+		audio := c.seconds * DefaultFPS
+		rows, frames := KeptRows(audio), MergedFrames(audio, c.fps)
+		var bands, beginning [Bands][]float32
+		heard := HeardFrames(c.clip, frames)
+		needed := HeardRows(rows, frames, heard)
+		for b := range bands {
+			for r := range rows {
+				bands[b] = append(bands[b], float32(math.Sin(float64(r*(b+1)))))
+			}
+			beginning[b] = bands[b][:needed]
+		}
+		whole, err := Merge(bands, 1, rows, frames, frames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Merge(beginning, 1, rows, frames, heard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _ := Windows(whole, Bands, c.clip, 1)
+		windows, _ := Windows(got, Bands, c.clip, 1)
+		if !slices.Equal(want, windows) || !slices.Equal(whole[:len(got)], got) {
+			t.Errorf("%+v: the windows are others", c)
+		}
+		if heard != c.frames || needed != c.rows {
+			t.Errorf("%+v: %d frames of %d rows", c, heard, needed)
 		}
 	}
 }
@@ -154,9 +190,9 @@ func TestMergeRefuses(t *testing.T) {
 		width, rows, frames int
 	}{
 		"no rows": {full, 1, 0, 1}, "no frames": {full, 1, 2, 0}, "no width": {full, 0, 2, 1},
-		"too many rows": {full, 1, 3, 1}, "one band short": {short, 1, 2, 1},
+		"too many rows": {full, 1, 3, 2}, "one band short": {short, 1, 2, 1},
 	} {
-		if got, err := Merge(c.bands, c.width, c.rows, c.frames); err == nil {
+		if got, err := Merge(c.bands, c.width, c.rows, c.frames, c.frames); err == nil {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
