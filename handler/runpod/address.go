@@ -17,8 +17,8 @@ type addresses struct {
 const takeSegment, batchSegment, stopSegment = "/job-take/", "/job-take-batch/", "/job-stop/"
 
 func newAddresses(c Config, workerID string) addresses {
-	id := url.PathEscape(workerID)
-	gpu := c.GPUName // it comes escaped
+	id := strings.ReplaceAll(url.PathEscape(workerID), "$", "%24") // no id is a placeholder
+	gpu := c.GPUName                                               // it comes escaped
 	if c.GPUTypeID != "" {
 		gpu = url.QueryEscape(c.GPUTypeID)
 	}

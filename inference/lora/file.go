@@ -149,14 +149,17 @@ func (f *File) layers(p nn.Parts) (layers map[string]*layer, unused []string, er
 	return layers, unused, nil
 }
 
+// maxAlpha is far above every rank, and so small that no strength makes an infinite scale of it.
+const maxAlpha = 1e6
+
 // number reads an alpha.
 func (f *File) number(t *checkpoint.Tensor) (float64, error) {
 	if t.Elements() == 1 {
-		if v, err := t.Float32(); err == nil && !math.IsNaN(float64(v[0])) && !math.IsInf(float64(v[0]), 0) {
+		if v, err := t.Float32(); err == nil && math.Abs(float64(v[0])) <= maxAlpha { // NaN is not
 			return float64(v[0]), nil
 		}
 	}
-	return 0, f.invalid("has the entry %.100q %v, which is not one finite number", t.Name, t.Shape)
+	return 0, f.invalid("has the entry %.100q %v, which is not one number from -%g to %g", t.Name, t.Shape, maxAlpha, maxAlpha)
 }
 
 // addition is an entry, or none, and the weight that it is added to, or none.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -106,15 +107,23 @@ func (r *report) info() *Info {
 		switch {
 		case s.Type == "video" && info.Video == nil:
 			info.Video = &VideoInfo{Codec: s.Codec, PixelFormat: s.PixFmt, Space: s.Space, Primaries: s.Primaries, Transfer: s.Transfer, Range: s.Range,
-				Width: s.Width, Height: s.Height, FPS: number(s.FPS), Frames: int(number(s.Frames)), Start: number(s.Start), Duration: number(s.Duration)}
+				Width: s.Width, Height: s.Height, FPS: number(s.FPS), Frames: count(s.Frames), Start: number(s.Start), Duration: number(s.Duration)}
 		case s.Type == "audio" && info.Audio == nil:
-			info.Audio = &AudioInfo{Codec: s.Codec, Rate: int(number(s.Rate)), Channels: s.Channels, Start: number(s.Start), Duration: number(s.Duration)}
+			info.Audio = &AudioInfo{Codec: s.Codec, Rate: count(s.Rate), Channels: s.Channels, Start: number(s.Start), Duration: number(s.Duration)}
 		}
 	}
 	return info
 }
 
-// number reads "25", "0.04" or "30000/1001"; 0 for anything else.
+// count reads a number of things; 0 for anything else.
+func count(s string) int {
+	if v := number(s); v > 0 && v <= math.MaxInt32 {
+		return int(v)
+	}
+	return 0
+}
+
+// number reads "25", "0.04" or "30000/1001"; 0 for anything else, such as what is not finite.
 func number(s string) float64 {
 	above, below, isRatio := strings.Cut(s, "/")
 	v, err := strconv.ParseFloat(above, 64)
@@ -127,6 +136,9 @@ func number(s string) float64 {
 			return 0
 		}
 		v /= d
+	}
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
 	}
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -84,18 +85,18 @@ func (j *journal) replay() error {
 	if err := json.Unmarshal(line, &h); err != nil || h != j.heading {
 		return errOtherJournal
 	}
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			break
-		}
+	for last := false; !last; {
+		text, err := in.ReadString('\n')
+		last = err != nil
+		line := strings.TrimSuffix(text, "\n") + "\n" // of the last one the end may be missing
 		var block int
 		var sum uint32
-		switch n, _ := fmt.Sscanf(line, "%d %08x\n", &block, &sum); {
-		case n == 0 || block < 0 || block >= len(j.sums):
-		case n == 2:
+		n, _ := fmt.Sscanf(line, "%d %08x\n", &block, &sum)
+		// A line that was torn has been ended since, and may still read as a number and a shorter checksum.
+		switch known := n > 0 && block >= 0 && block < len(j.sums); {
+		case known && line == there(block, sum):
 			j.set(block, int64(sum))
-		default:
+		case known && line == gone(block):
 			j.set(block, absent)
 		}
 	}
@@ -103,6 +104,10 @@ func (j *journal) replay() error {
 	_, err = j.f.WriteString("\n")
 	return err
 }
+
+// there and gone are the lines of a block.
+func there(block int, sum uint32) string { return fmt.Sprintf("%d %08x\n", block, sum) }
+func gone(block int) string              { return fmt.Sprintf("%d -\n", block) }
 
 // reset begins anew.
 func (j *journal) reset() error {
@@ -119,7 +124,7 @@ func (j *journal) reset() error {
 func (j *journal) note(block int, sum int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := fmt.Fprintf(j.f, "%d %08x\n", block, uint32(sum)); err != nil {
+	if _, err := j.f.WriteString(there(block, uint32(sum))); err != nil {
 		return err
 	}
 	j.set(block, sum)
@@ -130,7 +135,7 @@ func (j *journal) note(block int, sum int64) error {
 func (j *journal) takeBack(block int) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := fmt.Fprintf(j.f, "%d -\n", block); err != nil {
+	if _, err := j.f.WriteString(gone(block)); err != nil {
 		return err
 	}
 	j.set(block, absent)
