@@ -2,7 +2,10 @@
 # make run        the whole way on the demo weights: a job in, an mp4 out
 # make test       what every change must pass
 # make test-long  the tests that take minutes
+# make fuzz       each fuzz target for FUZZTIME (60s), up to the first finding; FUZZ=… picks targets
 # make bench-full memory and speed at the size of the published 1.7B model
+# make bench-table all measurements of docs/performance.md, and its chart; PYTHON=… has PyTorch
+# make bench-check fails where it got slower than docs/performance.md says; PYTHON=… has PyTorch
 # make bench-serve 200 clients that poll the local API while a clip is made
 # make lint       golangci-lint, pinned in tools.mod
 
@@ -16,7 +19,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LINT    := go tool -modfile=tools.mod golangci-lint
 DEMO    := .demo
 
-.PHONY: build setup browser run test test-long lint vet format bench-full bench-serve clean
+.PHONY: build setup browser run test test-long fuzz lint vet format bench-full bench-table bench-check bench-serve clean
 
 build: setup
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/humo-worker .
@@ -41,6 +44,12 @@ test: setup browser format vet lint
 test-long: setup
 	go test -tags long -timeout 60m ./...
 
+FUZZTIME := 60s
+FUZZ     := .
+
+fuzz: setup
+	@scripts/fuzz $(FUZZTIME) '$(FUZZ)'
+
 lint:
 	$(LINT) run
 
@@ -54,6 +63,16 @@ format:
 bench-full: build
 	bin/humo-worker bench dit --size 832x480x5 --blocks 0 --repeats 1
 	bin/humo-worker bench vae --size 832x480x5 --repeats 1
+
+# A Python that was not named may lack PyTorch; then nothing is compared with it.
+NAMED := $(if $(PYTHON),--python $(PYTHON))
+
+bench-table: build
+	bin/humo-worker bench table --out docs $(NAMED)
+	go run ./inference/bench/chart docs/performance.json docs/performance.png
+
+bench-check: build
+	bin/humo-worker bench check $(NAMED)
 
 bench-serve: setup
 	go test -run - -bench Clients -benchtime 60s ./handler/localapi

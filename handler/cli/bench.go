@@ -1,152 +1,178 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
+	"path/filepath"
 	"strconv"
-	"syscall"
-	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/humo-worker/humo-worker/inference"
-	"github.com/humo-worker/humo-worker/inference/coldstart"
+	"github.com/humo-worker/humo-worker/inference/bench"
 	"github.com/humo-worker/humo-worker/inference/fault"
-	"github.com/humo-worker/humo-worker/inference/weights"
 )
 
 func (a *App) bench() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure this machine",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Measure this machine: seconds (median and spread), arithmetic per second, the share of it of what bare matrix products
+reach at the same time, and peak memory. Weights of the real shapes are made in the temporary folder and removed again,
+or given by --weights.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	group.AddCommand(a.benchColdstart())
+	for _, m := range measurements {
+		group.AddCommand(a.benchNetwork(m))
+	}
+	group.AddCommand(a.benchColdstart(), a.benchTable(), a.benchCheck(), a.benchQuality())
 	return group
 }
 
-// coldstartFlags are those of one measurement.
-type coldstartFlags struct {
-	dir, variant  string
-	asJSON        bool
-	width, height int
-	frames        int
-	started       int64 // hidden: this is the process that is measured, started at that time
+// measurement is a command that measures a part of the model, with its defaults: what a processor with two cores does in
+// some minutes, or a card at the published sizes.
+type measurement struct {
+	network bench.Network
+	short   string
+	sizes   []string
+	blocks  int
 }
 
-func (a *App) benchColdstart() *cobra.Command {
-	var f coldstartFlags
-	cmd := &cobra.Command{
-		Use:   "coldstart [--dir DIR] [--json]",
-		Short: "Time a start: from the process to the first step of the transformer",
-		Long: `Time a start, from the process to the end of the first step of the diffusion transformer, split by stage. The weights
-are read twice: plainly by parallel readers, then by a new process that works as a worker does, each time after the page
-cache was asked to drop them.
+var measurements = []measurement{
+	{bench.DiT, "A pass of the diffusion transformer", []string{"832x480x1"}, 2},
+	{bench.VAE, "The decoding of a clip", []string{"416x240x5"}, 0},
+	{bench.Text, "The encoding of a prompt of 512 tokens", []string{"832x480x1"}, 2},
+	{bench.Audio, "The encoding of a voice track", []string{"832x480x97"}, 0},
+	{bench.E2E, "A clip of one denoising step, from sound to mp4", []string{"256x256x5"}, 2},
+	{bench.Products, "Matrix products, which all others are compared with", []string{"832x480x1"}, 0},
+	{bench.GPU, "A card: attention and linear layers alone, a pass, the decoding", []string{"1.7B-480p", "17B-480p", "17B-720p"}, 4},
+}
 
-Without --dir, weights of the 1.7B's size are written to the temporary folder first (8 GB) and removed afterwards.`,
-		Args: cobra.NoArgs,
+// benchFlags are those of one measurement.
+type benchFlags struct {
+	sizes             []string
+	variant           string
+	weights, python   string
+	blocks, repeats   int
+	threads           int
+	asJSON, versTorch bool
+	parts             bool
+	anyVariant        bool // --variant was not given
+	probe             bool // hidden: this is the process that is asked for the attention kernel
+}
+
+func (a *App) benchNetwork(m measurement) *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   string(m.network) + " [--size SIZE] [--weights DIR] [--json]",
+		Short: m.short,
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, log, err := a.start(a.Stderr, "")
-			if err == nil {
-				err = settings.Inference.Validate()
+			if f.weights != "" && cmd.Flags().Changed("blocks") {
+				return fault.New("bad_count", "", "--blocks is for weights that are made; those of --weights are measured as they are")
 			}
-			if err != nil {
-				return err
-			}
-			if f.width < 16 || f.height < 16 || f.width%16 != 0 || f.height%16 != 0 || f.frames < 1 {
-				return fault.New("bad_size", "", "%dx%d with %d frames is no clip; give --width and --height in multiples of 16, and --frames from 1", f.width, f.height, f.frames)
-			}
-			if f.started != 0 {
-				return a.coldstart(cmd.Context(), settings, f, log)
-			}
-			return a.compareColdstart(cmd.Context(), settings, f, log)
+			f.anyVariant = !cmd.Flags().Changed("variant")
+			return a.measure(cmd.Context(), m.network, f)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.dir, "dir", "", "the folder of the weights (default: synthetic ones)")
-	flags.StringVar(&f.variant, "variant", string(inference.Variant1B), "1.7B or 17B")
-	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
-	flags.IntVar(&f.width, "width", 128, "of the clip that is begun, in pixels")
-	flags.IntVar(&f.height, "height", 128, "of the clip that is begun, in pixels")
-	flags.IntVar(&f.frames, "frames", 5, "of the clip that is begun")
-	flags.Int64Var(&f.started, "started", 0, "")
-	if err := flags.MarkHidden("started"); err != nil {
-		panic(err) // the flag above has another name
+	flags.StringSliceVar(&f.sizes, "size", m.sizes,
+		"1.7B-480p, 17B-480p or 17B-720p, with -FRAMES behind it for less than 97; WIDTHxHEIGHTxFRAMES; or tokens")
+	flags.StringVar(&f.variant, "variant", string(inference.Variant1B), "1.7B or 17B, where the size does not say it")
+	flags.StringVar(&f.weights, "weights", "", "the folder of the weights (default: weights are made)")
+	flags.IntVar(&f.blocks, "blocks", m.blocks, "of a network whose weights are made: as many of its blocks; 0: all")
+	flags.IntVar(&f.repeats, "repeats", 3, "runs that count, after one that does not")
+	flags.IntVar(&f.threads, "threads", 0, "of the processor (default: HUMO_THREADS)")
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON, a line per size")
+	flags.BoolVar(&f.versTorch, "vs-torch", false, "run the same in PyTorch, in turns; in the folder of the source code")
+	flags.StringVar(&f.python, "python", defaultPython, "the Python that has PyTorch, for --vs-torch")
+	if m.network == bench.DiT {
+		flags.BoolVar(&f.parts, "parts", false, "also what a pass consists of, each part alone")
+	}
+	if m.network == bench.GPU {
+		flags.BoolVar(&f.probe, "probe", false, "")
+		if err := flags.MarkHidden("probe"); err != nil {
+			panic(err) // the flag above has another name
+		}
 	}
 	return cmd
 }
 
-// compareColdstart measures a plain read and a start.
-func (a *App) compareColdstart(ctx context.Context, settings Settings, f coldstartFlags, log zerolog.Logger) (err error) {
-	if f.dir == "" {
-		if f.variant != string(inference.Variant1B) {
-			return fault.New("missing_dir", "", "synthetic weights are of the %s; name the folder of others with --dir", inference.Variant1B)
-		}
-		if f.dir, err = os.MkdirTemp("", "humo-coldstart-"); err != nil {
+// defaultPython may or may not have PyTorch.
+const defaultPython = "python3"
+
+// torchScript is where the source code has the comparison with PyTorch.
+var torchScript = filepath.Join("scripts", "bench-torch", "bench.py")
+
+// measure measures a part of the model at every size.
+func (a *App) measure(ctx context.Context, n bench.Network, f benchFlags) error {
+	settings, log, err := a.start(a.Stderr, "")
+	if err != nil {
+		return err
+	}
+	if f.threads != 0 {
+		settings.Inference.ORT.Threads = f.threads
+	}
+	if err := settings.Inference.Validate(); err != nil {
+		return err
+	}
+	var sizes []bench.Size
+	for _, text := range f.sizes {
+		size, err := bench.ParseSize(text, inference.Variant(f.variant))
+		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(f.dir) //nolint:errcheck // a temporary folder
-		log.Info().Str("folder", f.dir).Msg("Synthetic weights are being written, 8 GB.")
-		if err := weights.WriteSynthetic(f.dir, weights.BenchDims()); err != nil {
+		if !f.anyVariant && string(size.Variant) != f.variant {
+			return fault.New("bad_variant", "", "the size %s is the %s's; leave --variant %s out, or give another --size", text, size.Variant, f.variant)
+		}
+		sizes = append(sizes, size)
+	}
+	if f.probe {
+		return bench.ProbeAttention(ctx, settings.Inference, sizes[0], log)
+	}
+	var tooLarge error
+	measured := 0
+	for _, size := range sizes {
+		o := bench.Options{Size: size, Weights: f.weights, Blocks: f.blocks, Repeats: f.repeats, Parts: f.parts}
+		o.Probe = func(ctx context.Context) ([]byte, error) {
+			return a.again(ctx, "bench", "gpu", "--probe", "--variant", string(size.Variant), "--size", strconv.Itoa(size.Tokens()))
+		}
+		if f.versTorch {
+			o.Python, o.Script = f.python, torchScript
+		}
+		report, err := bench.Run(ctx, settings.Inference, n, o, log)
+		if bench.TooLarge(err) && len(sizes) > 1 {
+			tooLarge = err
+			log.Warn().AnErr("reason", err).Str("variant", string(size.Variant)).Stringer("size", size).
+				Msg("There is not enough memory for this size.")
+			continue
+		}
+		if err == nil {
+			err = a.printReport(report, f.asJSON, measured == 0)
+		}
+		if err != nil {
+			return err
+		}
+		measured++
+	}
+	if measured == 0 {
+		return tooLarge
+	}
+	return nil
+}
+
+// printReport prints a report; those for people have an empty line in between.
+func (a *App) printReport(r *bench.Report, asJSON, first bool) error {
+	if asJSON {
+		_, err := fmt.Fprintln(a.Stdout, compact(r))
+		return err
+	}
+	if !first {
+		if _, err := fmt.Fprintln(a.Stdout); err != nil {
 			return err
 		}
 	}
-	settings.Inference.Weights = weights.Config{Root: f.dir}
-	report, err := coldstart.Run(ctx, settings.Inference, inference.Variant(f.variant), log, func(ctx context.Context) (*coldstart.Start, error) {
-		return a.startProcess(ctx, f)
-	})
-	if err != nil {
-		return err
-	}
-	if f.asJSON {
-		_, err = fmt.Fprintln(a.Stdout, compact(report))
-		return err
-	}
-	return report.Write(a.Stdout)
-}
-
-// coldstart is the measured process: it prints a coldstart.Start.
-func (a *App) coldstart(ctx context.Context, settings Settings, f coldstartFlags, log zerolog.Logger) error {
-	settings.Inference.Weights = weights.Config{Root: f.dir}
-	start, err := coldstart.Measure(ctx, settings.Inference, inference.Variant(f.variant), coldstart.Clip{Width: f.width, Height: f.height, Frames: f.frames},
-		time.Unix(0, f.started), log)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(a.Stdout, compact(start))
-	return err
-}
-
-// startProcess runs this program again, to be measured.
-func (a *App) startProcess(ctx context.Context, f coldstartFlags) (*coldstart.Start, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	child := exec.CommandContext(ctx, program)
-	child.Args = []string{os.Args[0], "bench", "coldstart", "--dir", f.dir, "--variant", f.variant, "--width", strconv.Itoa(f.width),
-		"--height", strconv.Itoa(f.height), "--frames", strconv.Itoa(f.frames), "--started", strconv.FormatInt(time.Now().UnixNano(), 10)}
-	child.Env, child.Stdout, child.Stderr = a.Environ, &out, a.Stderr
-	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
-	child.WaitDelay = 10 * time.Second
-	if err := child.Run(); err != nil {
-		if _, ran := errors.AsType[*exec.ExitError](err); ran {
-			return nil, errReported // it has said why
-		}
-		return nil, err
-	}
-	start := new(coldstart.Start)
-	if err := json.Unmarshal(out.Bytes(), start); err != nil {
-		return nil, fmt.Errorf("the measured process printed no measurement: %w", err)
-	}
-	return start, nil
+	return r.Write(a.Stdout)
 }

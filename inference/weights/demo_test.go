@@ -1,7 +1,9 @@
 package weights
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -238,7 +240,7 @@ func TestRealWeightsAreNeverReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, file, "real")
-	for name, err := range map[string]error{"demo": WriteDemo(dir), "synthetic": WriteSynthetic(dir, DemoDims())} {
+	for name, err := range map[string]error{"demo": WriteDemo(dir), "synthetic": WriteSynthetic(t.Context(), dir, DemoDims())} {
 		if fault.CodeOf(err) != "weights_exist" || !strings.Contains(err.Error(), pathVAE) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -279,7 +281,12 @@ func TestSyntheticSet(t *testing.T) {
 	d := DemoDims()
 	d.DiT17B, d.Whisper, d.UMT5, d.PassThrough = nil, nil, nil, false
 	d.DiT1B.Layers = 1
-	if err := WriteSynthetic(dir, d); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := WriteSynthetic(ctx, dir, d); !errors.Is(err, context.Canceled) || len(stamps(t, dir)) != 0 {
+		t.Errorf("cancelled: %v, %d files", err, len(stamps(t, dir)))
+	}
+	if err := WriteSynthetic(t.Context(), dir, d); err != nil {
 		t.Fatal(err)
 	}
 	check(t, filepath.Join(dir, pathDiT1B), ditTensors(*d.DiT1B, checkpoint.F32))

@@ -1,15 +1,18 @@
 package weights
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
 // WriteSynthetic writes a checkpoint set of any size, made like the demo bundle's, below dir: PublishedDims give the
 // real names, shapes and file formats. Tensors are made while they are written, so it needs little memory; it does need
-// the disk space. It refuses a folder that holds any published file.
-func WriteSynthetic(dir string, d Dims) error {
+// the disk space. ctx stops it within a tensor; files that are complete by then stay. It refuses a folder that holds any
+// published file.
+func WriteSynthetic(ctx context.Context, dir string, d Dims) error {
 	l := Locate(dir)
 	if found := l.holdsPublished(); found != "" {
 		return wouldReplace("synthetic weights", l, found)
@@ -19,11 +22,25 @@ func WriteSynthetic(dir string, d Dims) error {
 		return err
 	}
 	for _, p := range list {
-		if _, _, err := p.put(l.Root, false); err != nil {
+		stoppable := part{p.path, func(w io.Writer) error { return p.write(contextWriter{ctx, w}) }}
+		if _, _, err := stoppable.put(l.Root, false); err != nil {
 			return fmt.Errorf("write %s: %w", l.Path(p.path), err)
 		}
 	}
 	return nil
+}
+
+// contextWriter writes until its context ends.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.w.Write(b)
 }
 
 func wouldReplace(what string, l Layout, found string) error {
