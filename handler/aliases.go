@@ -10,8 +10,8 @@ import (
 // dotted form are read alike: {"generation": {"frames": 97}} and {"generation.frames": 97}.
 
 // unused are the keys of the original's configuration files that decide nothing here: where weights lie and results
-// go is the affair of other settings, and the rest is not read by the original's own inference either, or says how it
-// spreads over its GPUs. A star stands for whatever lies below.
+// go is the affair of other settings, and the rest is not read by the original's own inference either. dit.sp_size is
+// the worker's (Config.Cards), not a job's. A star stands for whatever lies below.
 var unused = []string{
 	"__object__.*", "dit.model.*", "dit.zero_vae_path", "dit.zero_vae_720p_path", "dit.checkpoint_dir", "dit.compile",
 	"dit.init_with_meta_device", "dit.gradient_checkpoint", "dit.fsdp.sharding_strategy", "dit.sp_size",

@@ -56,13 +56,13 @@ func (d *draft) completeMode() {
 }
 
 func (d *draft) completeScales() {
-	standard := defaultScales[d.Variant]
+	standard := d.defaults.scalesOf(d.Variant)
 	for name, scale := range map[string]struct{ to, from *float64 }{
 		"scale_t": {&d.Scales.Text, &standard.Text},
 		"scale_a": {&d.Scales.Audio, &standard.Audio},
 		"scale_i": {&d.Scales.Image, &standard.Image},
 	} {
-		if d.given[name] == "" && !d.defaults.haveScale(name, d.Variant) {
+		if d.given[name] == "" {
 			*scale.to = *scale.from
 		}
 	}

@@ -82,6 +82,24 @@ func (c Config) open() (Config, error) {
 	return c, err
 }
 
+// Cards is over how many cards the configuration file spreads a clip: the original's dit.sp_size. 0: it does not say.
+func (c Config) Cards() (int, error) {
+	c, err := c.open()
+	if err != nil || c.defaults == nil {
+		return 0, err
+	}
+	return c.defaults.cards, nil
+}
+
+// ScalesOf are the guidance scales of a variant's jobs that do not say.
+func (c Config) ScalesOf(v inference.Variant) (Scales, error) {
+	c, err := c.open()
+	if err != nil {
+		return Scales{}, err
+	}
+	return c.defaults.scalesOf(v), nil
+}
+
 // base is a request that says nothing.
 func (c Config) base() Request {
 	if c.defaults == nil {

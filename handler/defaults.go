@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -17,6 +20,7 @@ import (
 type Defaults struct {
 	request Request
 	given   map[string]string // field → its name in the file
+	cards   int               // dit.sp_size, over how many cards a clip is spread; 0: the file does not say
 }
 
 // maxConfigFile is far more than any configuration needs.
@@ -42,6 +46,7 @@ func ReadDefaults(path string) (*Defaults, error) {
 	if d.given["variant"] == "" {
 		d.readGenerator(data)
 	}
+	cards := d.readCards(data)
 	var problems []error
 	for _, p := range d.problems {
 		problems = append(problems, fault.New("invalid_setting", path, "%s", strings.TrimSuffix(sentence(p), ".")))
@@ -49,7 +54,7 @@ func ReadDefaults(path string) (*Defaults, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	return &Defaults{d.Request, d.given}, nil
+	return &Defaults{d.Request, d.given, cards}, nil
 }
 
 // readGenerator tells the variant of one of the original's files by the generator that it names.
@@ -73,6 +78,31 @@ func (d *draft) readGenerator(data []byte) {
 	d.given["variant"] = "__object__.path"
 }
 
+// readCards reads the number of cards. It is no field: a job cannot choose the worker's cards.
+func (d *draft) readCards(data []byte) int {
+	var file struct {
+		DiT    json.RawMessage `json:"dit"`
+		Dotted json.RawMessage `json:"dit.sp_size"`
+	}
+	if json.Unmarshal(data, &file) != nil {
+		return 0 // read has complained
+	}
+	given := file.Dotted
+	var dit map[string]json.RawMessage
+	if json.Unmarshal(file.DiT, &dit) == nil && dit["sp_size"] != nil {
+		given = dit["sp_size"]
+	}
+	if given == nil || isNull(given) {
+		return 0
+	}
+	n, err := strconv.Atoi(string(given))
+	if err != nil || n < 1 {
+		d.complain(CodeOutOfRange, "dit.sp_size", "is %.20s; it must be a whole number of cards from 1", given)
+		return 0
+	}
+	return n
+}
+
 // readConfigFile gives the file as JSON.
 func readConfigFile(path string) ([]byte, error) {
 	unreadable := fault.New("invalid_setting", path, "the configuration file cannot be read; check HUMO_CONFIG or --config")
@@ -88,6 +118,12 @@ func readConfigFile(path string) ([]byte, error) {
 	if len(text) > maxConfigFile {
 		return nil, fault.New("invalid_setting", path, "the configuration file has more than %d bytes; it is no configuration", maxConfigFile)
 	}
+	// A few aliases of aliases would grow to gigabytes when they are put in place.
+	for _, t := range lexer.Tokenize(string(text)) {
+		if t.Type == token.AliasType {
+			return nil, fault.New("invalid_setting", path, "line %d of the configuration file has an alias (*name); write the value itself", t.Position.Line)
+		}
+	}
 	data, err := yaml.YAMLToJSON(text)
 	if err != nil {
 		return nil, fault.New("invalid_setting", path, "the configuration file is not valid YAML; correct it").Because(errors.New(yaml.FormatError(err, false, false)))
@@ -98,8 +134,21 @@ func readConfigFile(path string) ([]byte, error) {
 // have reports whether the file sets a field.
 func (d *Defaults) have(field string) bool { return d != nil && d.given[field] != "" }
 
-// haveScale reports whether the file sets a guidance scale for a variant. A file about one variant, as the original's
-// are, says nothing about the other.
-func (d *Defaults) haveScale(field string, v inference.Variant) bool {
-	return d.have(field) && (!d.have("variant") || d.request.Variant == v)
+// scalesOf are the guidance scales of a variant: the file's, else the reference's. A file about one variant, as the
+// original's are, says nothing about the other.
+func (d *Defaults) scalesOf(v inference.Variant) Scales {
+	scales := defaultScales[v]
+	if d.have("variant") && d.request.Variant != v {
+		return scales
+	}
+	if d.have("scale_t") {
+		scales.Text = d.request.Scales.Text
+	}
+	if d.have("scale_a") {
+		scales.Audio = d.request.Scales.Audio
+	}
+	if d.have("scale_i") {
+		scales.Image = d.request.Scales.Image
+	}
+	return scales
 }

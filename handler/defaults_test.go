@@ -151,6 +151,20 @@ func TestConfigFileMode(t *testing.T) {
 	badInput{"TIA by configuration", CodeImagesMissing, "images", "the endpoint's configuration sets the mode"}.check(t, err)
 }
 
+// TestConfigFileCards: the worker's cards come from the file, in both forms.
+func TestConfigFileCards(t *testing.T) {
+	for file, want := range map[string]int{original: 8, "dit.sp_size: 2": 2, "dit: {sp_size: 3}": 3, "frames: 9": 0} {
+		path := filepath.Join(t.TempDir(), "generate.yaml")
+		plant(t, path, []byte(file))
+		if got, err := (Config{File: path}).Cards(); err != nil || got != want {
+			t.Errorf("%.40q: %d cards, error %v; want %d", file, got, err, want)
+		}
+	}
+	if got, err := (Config{}).Cards(); err != nil || got != 0 {
+		t.Errorf("without a file: %d cards, error %v", got, err)
+	}
+}
+
 func TestConfigFileProblems(t *testing.T) {
 	for _, c := range []struct {
 		file string
@@ -161,6 +175,11 @@ func TestConfigFileProblems(t *testing.T) {
 		{"vae:\n  scaling_facto: 1\n", []string{`vae.scaling_facto: is not a known field; did you mean "scaling_factor"?`}},
 		{"prompt: p\n", []string{"prompt: is not a known field"}},
 		{"frames: 1\ngeneration.frames: 2\n", []string{`generation.frames: is another name of "frames"`}},
+		{"dit:\n  sp_size: 0\n", []string{"dit.sp_size: is 0; it must be"}},
+		{"dit.sp_size: many\n", []string{"dit.sp_size: is "}},
+		{"dit:\n  sp_size: [1]\n", []string{"dit.sp_size: is "}},
+		{"dit: {sp_size: 1.5}\n", []string{"dit.sp_size: is 1.5; it must be"}},
+		{"a: &a [1, 1]\nb: [*a, *a]\n", []string{"line 2 of the configuration file has an alias"}},
 		{"frames: [\n", []string{"is not valid YAML"}},
 		{"- a\n", []string{"must be a JSON object"}},
 		{strings.Repeat("# long\n", 200_000), []string{"more than 1048576 bytes"}},

@@ -70,9 +70,10 @@ var fields = []*field{
 		doc:  "The timestep at which the guidance of the 17B changes in mode TIA.",
 		rule: integerRule{func(r *Request) *int { return &r.StepChange }, 1, MaxChange, ""}},
 	{name: "quality", title: "Quality", setting: true,
-		doc: "exact: guided as the original does it. fast: 4 to 8 steps of one pass each, of the 17B with a step-distilled LoRA.",
+		doc: "exact: guided as the original does it. balanced: the same steps, some passes spared where that is known to matter little. " +
+			"fast: 4 to 8 steps of one pass each, of the 17B with a step-distilled LoRA.",
 		rule: choiceRule{func(r *Request, v string) { r.Quality = inference.Quality(v) },
-			[]string{string(inference.Exact), string(inference.Fast)}, string(inference.Exact)}},
+			[]string{string(inference.Exact), string(inference.Balanced), string(inference.Fast)}, string(inference.Exact)}},
 	{name: "loras", title: "LoRAs", setting: true,
 		doc:  "Files of the endpoint's LoRA folder that change the model's style or motion; they add up.",
 		rule: lorasRule{}},

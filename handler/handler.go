@@ -88,6 +88,7 @@ func (h *Handler) Handle(ctx context.Context, job Job, reporter Reporter) (resul
 		}
 	}()
 
+	began := time.Now()
 	request, problems := parse(job, h.config)
 	to, err := h.destination(request)
 	if err != nil {
@@ -104,7 +105,7 @@ func (h *Handler) Handle(ctx context.Context, job Job, reporter Reporter) (resul
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	run := &run{h, log, job, request, to, spec, dir, reporter}
+	run := &run{h, log, job, request, to, spec, dir, reporter, times{began: began}}
 	switch all := append(problems, unfetched...); {
 	case len(problems) == 0 && len(unfetched) > 0:
 		// The links of a job that comes a second time may have ended since the first.

@@ -61,7 +61,7 @@ func (e *engine) Generate(ctx context.Context, spec inference.Spec, observe func
 	return &inference.Clip{
 		Path: spec.OutputPath, Frames: frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
 		Duration: float64(frames) / float64(spec.FPS), Seed: spec.Seed,
-		Timings: map[inference.Stage]float64{inference.StageDenoise: 1.23456},
+		Timings: map[inference.Stage]float64{inference.StageDenoise: 1.23456}, Compute: 0.002, Passes: inference.Passes{Run: 5, Reused: 3, Gated: 1},
 	}, nil
 }
 
@@ -164,7 +164,7 @@ func TestHandle(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantJSON := `{"video_url":"file://` + b.out + `/job-1/video.mp4","key":"job-1/video.mp4","manifest_url":"file://` + b.out + `/job-1/manifest.json","seed":18446744073709551615,` +
-		`"mode":"TIA","variant":"17B","quality":"exact","frames":17,"fps":20,"width":64,"height":96,"duration_s":0.85,"timings":{"denoise":1.235}}`
+		`"mode":"TIA","variant":"17B","quality":"exact","frames":17,"fps":20,"width":64,"height":96,"duration_s":0.85,"timings":{"denoise":1.235},"passes":{"run":5,"reused":3,"gated":1}}`
 	if diff := cmp.Diff(wantJSON, string(got)); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}

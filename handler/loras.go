@@ -78,7 +78,7 @@ func (d *draft) completeQuality() {
 		return
 	}
 	if d.Variant != inference.Variant17B {
-		d.complain(CodeUnknownValue, "quality", `is "fast", which the %s cannot do: no step-distilled LoRA exists for it; use variant "%s", or quality "exact"`, d.Variant, inference.Variant17B)
+		d.complain(CodeUnknownValue, "quality", `is "fast", which the %s cannot do: no step-distilled LoRA exists for it; use variant "%s", or quality "exact" or "balanced"`, d.Variant, inference.Variant17B)
 	}
 	fits := d.Steps >= sampler.MinFastSteps && d.Steps <= sampler.MaxFastSteps
 	switch asked := d.given["steps"]; {

@@ -30,6 +30,8 @@ func TestLoRAsAndQuality(t *testing.T) {
 		{`"quality": "fast", "variant": "17B"`, inference.Fast, 6, nil},
 		{`"quality": "fast", "variant": "17B", "steps": 4`, inference.Fast, 4, nil},
 		{`"quality": "exact", "variant": "17B", "steps": 12`, inference.Exact, 12, nil},
+		{`"quality": "balanced"`, inference.Balanced, 50, nil},
+		{`"quality": "balanced", "variant": "17B", "steps": 30`, inference.Balanced, 30, nil},
 	} {
 		result, err := b.handle(t, `{`+valid+c.input+`, "seed": `+string(rune('1'+len(b.engine.specs)))+`}`)
 		if err != nil {

@@ -32,6 +32,7 @@ type Manifest struct {
 	Weights       []inference.WeightsFile `json:"weights,omitempty"`
 	Machine       *inference.Machine      `json:"machine,omitempty"`
 	Video         File                    `json:"video"`
+	Time          Time                    `json:"time"`
 	Result        *Result                 `json:"result"` // as it was answered, without links
 }
 
@@ -67,6 +68,27 @@ type Parameters struct {
 		Format string `json:"format"`
 		CRF    int    `json:"crf"`
 	} `json:"output"`
+}
+
+// Time says where the seconds of a job went, from its receipt until the video was stored.
+type Time struct {
+	Total   float64 `json:"total"`
+	Fetch   float64 `json:"fetch"`   // the sources: brought, checked and hashed
+	Make    float64 `json:"make"`    // the clip: the stages of the result's timings, and the reading of the sources
+	Store   float64 `json:"store"`   // the video, and the fingerprints of the weights before it
+	Compute float64 `json:"compute"` // of Make: ONNX Runtime ran networks
+	Outside float64 `json:"outside"` // Total without Compute
+}
+
+// times are the moments between the parts of a job.
+type times struct{ began, fetched, made time.Time }
+
+func (t times) until(stored time.Time, clip *inference.Clip) Time {
+	seconds := func(from, to time.Time) float64 { return milliseconds(to.Sub(from).Seconds()) }
+	return Time{
+		Total: seconds(t.began, stored), Fetch: seconds(t.began, t.fetched), Make: seconds(t.fetched, t.made), Store: seconds(t.made, stored),
+		Compute: milliseconds(clip.Compute), Outside: milliseconds(stored.Sub(t.began).Seconds() - clip.Compute),
+	}
 }
 
 // manifestForm is the version of the form that is written and answered from.

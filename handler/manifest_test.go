@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +55,12 @@ func TestManifest(t *testing.T) {
 	if !strings.HasPrefix(versions["go"].(string), "go1") {
 		t.Errorf("go is %v", versions["go"])
 	}
-	for _, name := range []string{"created", "request_sha256", "input_sha256"} {
+	spent := m["time"].(map[string]any)
+	parts := spent["fetch"].(float64) + spent["make"].(float64) + spent["store"].(float64)
+	if total := spent["total"].(float64); total <= 0 || math.Abs(total-parts) > 0.003 || spent["compute"] != 0.002 || math.Abs(total-0.002-spent["outside"].(float64)) > 0.002 {
+		t.Errorf("time %v", spent)
+	}
+	for _, name := range []string{"created", "request_sha256", "input_sha256", "time"} {
 		delete(m, name)
 	}
 	delete(versions, "go")
@@ -79,6 +85,7 @@ func TestManifest(t *testing.T) {
 		"result": map[string]any{
 			"key": "job-1/video.mp4", "seed": float64(result.Seed), "mode": "TIA", "variant": "1.7B", "quality": "exact", "frames": 17.0, "fps": 25.0,
 			"width": 64.0, "height": 96.0, "duration_s": 0.68, "timings": map[string]any{"denoise": 1.235},
+			"passes": map[string]any{"run": 5.0, "reused": 3.0, "gated": 1.0},
 		},
 	}
 	if diff := cmp.Diff(want, m); diff != "" {

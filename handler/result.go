@@ -24,16 +24,18 @@ type Result struct {
 	Height      int                         `json:"height"`
 	DurationS   float64                     `json:"duration_s"`
 	Timings     map[inference.Stage]float64 `json:"timings,omitempty"`  // seconds
+	Passes      inference.Passes            `json:"passes,omitzero"`    // of the transformer: which ran, and which quality "balanced" spared
 	Replaced    bool                        `json:"replaced,omitempty"` // another clip was stored under the job's id before
 	DryRun      bool                        `json:"dry_run,omitempty"`
 	Estimate    *Estimate                   `json:"estimate,omitempty"` // of a dry run
 }
 
 // Estimate is what denoising, nearly all of the work, would take: Passes × Steps calls of the transformer with Tokens
-// each.
+// each, or AtMost where a quality needs fewer. TFLOP and Seconds are those of so many calls.
 type Estimate struct {
 	Passes  int     `json:"passes"`
 	Steps   int     `json:"steps"`
+	AtMost  int     `json:"calls_at_most,omitempty"` // how many fewer shows only while the clip is made
 	Tokens  int     `json:"tokens"`
 	TFLOP   float64 `json:"tflop"`
 	Seconds float64 `json:"seconds,omitempty"` // at this machine's speed; none: not known
@@ -47,7 +49,7 @@ func newResult(spec inference.Spec, clip *inference.Clip) *Result {
 	return &Result{
 		Seed: clip.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: clip.Frames, FPS: clip.FPS, Width: clip.Width, Height: clip.Height,
-		DurationS: milliseconds(clip.Duration), Timings: timings,
+		DurationS: milliseconds(clip.Duration), Timings: timings, Passes: clip.Passes,
 	}
 }
 
@@ -58,7 +60,7 @@ func (r *Result) link(video, manifest storage.Object) {
 
 // dryResult is what would have been made.
 func dryResult(spec inference.Spec, e inference.Estimate) *Result {
-	return &Result{
+	r := &Result{
 		DryRun: true, Seed: spec.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: e.Frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
 		DurationS: milliseconds(float64(e.Frames) / float64(spec.FPS)),
@@ -66,6 +68,10 @@ func dryResult(spec inference.Spec, e inference.Estimate) *Result {
 			Passes: e.Passes, Steps: e.Steps, Tokens: e.Tokens, TFLOP: milliseconds(e.FLOP / 1e12), Seconds: milliseconds(e.Seconds),
 		},
 	}
+	if spec.Quality == inference.Balanced {
+		r.Estimate.AtMost = e.Calls
+	}
+	return r
 }
 
 // milliseconds rounds to what is worth reading. JSON has no infinities; 0 stands for nonsense.

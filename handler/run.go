@@ -24,6 +24,7 @@ type run struct {
 	spec     inference.Spec
 	dir      string
 	reporter Reporter
+	times    times
 }
 
 // again answers a job from the manifest of its first delivery when its sources cannot be had any more. It is nil if
@@ -91,12 +92,14 @@ func (r *run) render(ctx context.Context, sources gathered, replaces bool) (resu
 	if p, ok := r.reporter.(Previewer); ok {
 		r.spec.PreviewEvery, r.spec.Preview = r.request.Preview, p.Preview
 	}
+	r.times.fetched = time.Now()
 	c := r.carryOn(ctx)
 	defer func() { c.end(ctx, err) }()
 	clip, err := r.engine.Generate(ctx, r.spec, r.reporter.Progress)
 	if err != nil {
 		return nil, err
 	}
+	r.times.made = time.Now()
 	return r.deliver(ctx, clip, sources, replaces)
 }
 
@@ -125,9 +128,13 @@ func (r *run) inTime(ctx context.Context) error {
 		return err
 	}
 	if needed := time.Duration(e.Seconds * float64(time.Second)); needed > r.job.Timeout {
-		return fault.New(CodeTooLong, "executionTimeout", "the clip would take about %s on this machine (%d passes x %d steps of %d tokens, %.4g TFLOP) "+
+		about := "about"
+		if r.spec.Quality == inference.Balanced {
+			about = "up to"
+		}
+		return fault.New(CodeTooLong, "executionTimeout", "the clip would take %s %s on this machine (%d passes x %d steps of %d tokens, %.4g TFLOP) "+
 			"and the job may take %s; raise the endpoint's execution timeout (executionTimeout, or the job's policy.executionTimeout), or ask for fewer frames, steps or pixels",
-			needed.Round(time.Second), e.Passes, e.Steps, e.Tokens, e.FLOP/1e12, r.job.Timeout)
+			about, needed.Round(time.Second), e.Passes, e.Steps, e.Tokens, e.FLOP/1e12, r.job.Timeout)
 	}
 	return nil
 }
@@ -155,6 +162,7 @@ func (r *run) deliver(ctx context.Context, clip *inference.Clip, sources gathere
 	if err != nil {
 		return nil, err
 	}
+	m.Time = r.times.until(time.Now(), clip)
 	result := newResult(r.spec, clip)
 	result.Replaced, result.Key = replaces, video.Key
 	m.Result = result

@@ -82,7 +82,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		`{"prompt": "p", "audio_path": ` + https + `, "image_path": "c.png"}`,
 		`{` + valid + `"generation": {"frames": -1, "width": 64}, "generation.height": 64, "diffusion": {"timesteps": {"sampling": {"steps": 3}}}, "diffusion.timesteps": {"sampling.shift": 4}}`,
 		`{` + valid + `"quality": "exact", "loras": [{"name": "A b-1.safetensors"}, {"name": "c.safetensors", "strength": -4, "sha256": "` + strings.Repeat("0f", 32) + `"}]}`,
-		`{` + valid + `"variant": "17B", "quality": "fast", "steps": 8, "loras": []}`,
+		`{` + valid + `"variant": "17B", "quality": "fast", "steps": 8, "loras": []}`, `{` + valid + `"quality": "balanced", "steps": 3}`,
 		// refused: one a rule
 		`{}`, `[]`, `5`,
 		`{"audio": "volume:a.wav"}`,

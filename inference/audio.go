@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"math"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -11,9 +12,8 @@ import (
 
 // AudioEncoder turns a voice into features per video frame.
 type AudioEncoder struct {
-	rt        *ort.Runtime
-	net       *whisper.Encoder
-	decompose bool
+	site
+	net *whisper.Encoder
 }
 
 // AudioFeatures are Whisper's bands at the video's frame rate: Data is [Frames, 5, Dim].
@@ -22,8 +22,8 @@ type AudioFeatures struct {
 	Data        []float32
 }
 
-// OpenAudioEncoder reads the names of the checkpoint; weights stay in their file.
-func OpenAudioEncoder(rt *ort.Runtime, checkpointFile string, heads int) (*AudioEncoder, []string, error) {
+// openAudioEncoder reads the names of the checkpoint; weights stay in their file.
+func openAudioEncoder(s site, checkpointFile string, heads int) (*AudioEncoder, []string, error) {
 	ix, err := checkpoint.Open(checkpointFile)
 	if err != nil {
 		return nil, nil, err
@@ -32,42 +32,70 @@ func OpenAudioEncoder(rt *ort.Runtime, checkpointFile string, heads int) (*Audio
 	if err != nil {
 		return nil, nil, err
 	}
-	return &AudioEncoder{rt: rt, net: net}, unused, nil
+	return &AudioEncoder{site: s, net: net}, unused, nil
 }
 
 // Encode maps a 16 kHz mono wave to features at fps. progress is called with the segments of 30 seconds that are done.
-func (a *AudioEncoder) Encode(ctx context.Context, wave []float32, fps int, progress func(done, total int)) (f *AudioFeatures, err error) {
-	audioFrames := whisper.AudioFrames(len(wave))
-	frames := whisper.MergedFrames(audioFrames, fps)
-	if frames < 1 {
+func (a *AudioEncoder) Encode(ctx context.Context, wave []float32, fps int,
+	progress func(done, total int)) (*AudioFeatures, error) {
+	return a.encode(ctx, wave, fps, math.MaxInt32, progress)
+}
+
+// EncodeHeard gives the first frames of Encode, bit for bit: those that a clip of that many frames hears. Segments are
+// independent of each other, so those that lie after them are not encoded.
+func (a *AudioEncoder) EncodeHeard(ctx context.Context, wave []float32, fps, frames int,
+	progress func(done, total int)) (*AudioFeatures, error) {
+	return a.encode(ctx, wave, fps, frames, progress)
+}
+
+func (a *AudioEncoder) encode(ctx context.Context, wave []float32, fps, clip int,
+	progress func(done, total int)) (f *AudioFeatures, err error) {
+	part := hearing(len(wave), fps, clip)
+	if part.frames < 1 {
 		return nil, fault.New("audio_too_short", "audio", "the audio is shorter than one video frame; give 0.1 s or more")
 	}
-	chain, err := a.rt.NewChain(a.net.Network(), ort.ChainOptions{Decompose: a.decompose})
+	chain, err := a.chain(a.net.Network(), ort.ChainOptions{})
 	if err != nil {
 		return nil, err
 	}
 	defer closing(chain, &err)
-	mel, columns := whisper.LogMel(wave)
-	segments := columns / whisper.SegmentColumns
+	mel, columns := whisper.LogMel(wave[:min(len(wave), part.segments*whisper.SegmentSamples)])
 	var bands [whisper.Bands][]float32
-	for s := range segments {
-		progress(s, segments)
+	for s := range part.segments {
+		progress(s, part.segments)
 		if err := a.segment(ctx, chain, whisper.Segment(mel, columns, s), &bands); err != nil {
 			return nil, err
 		}
 	}
-	progress(segments, segments)
+	progress(part.segments, part.segments)
 	dim := int(a.net.Dim())
-	data, err := whisper.Merge(bands, dim, whisper.KeptRows(audioFrames), frames)
-	return &AudioFeatures{frames, dim, data}, err
+	data, err := whisper.Merge(bands, dim, part.rows, part.frames, part.heard)
+	return &AudioFeatures{part.heard, dim, data}, err
 }
 
-// hear encodes the sound, or the voices in it alone. Progress counts the segments of both networks as one row.
-func (m *Models) hear(ctx context.Context, s *Spec, in *Material, voices *separator, step func(done, total int)) (*AudioFeatures, error) {
+// heardPart is what of a voice track a clip hears.
+type heardPart struct {
+	rows, frames int // of the whole track: of the encoder, and merged at the video's rate
+	heard        int // of the frames, the first ones
+	segments     int // of the encoder's, for those
+}
+
+func hearing(samples, fps, clip int) heardPart {
+	audioFrames := whisper.AudioFrames(samples)
+	p := heardPart{rows: whisper.KeptRows(audioFrames), frames: whisper.MergedFrames(audioFrames, fps)}
+	p.heard = whisper.HeardFrames(clip, p.frames)
+	p.segments = (whisper.HeardRows(p.rows, p.frames, p.heard) + whisper.SegmentRows - 1) / whisper.SegmentRows
+	return p
+}
+
+// hear encodes what a clip of that many frames hears of the sound, or of the voices in it alone. Progress counts the
+// segments of both networks as one row.
+func (m *Models) hear(ctx context.Context, s *Spec, in *Material, frames int, voices *separator,
+	step func(done, total int)) (*AudioFeatures, error) {
 	if voices == nil {
-		return m.Audio.Encode(ctx, in.Wave, s.FPS, step)
+		return m.Audio.EncodeHeard(ctx, in.Wave, s.FPS, frames, step)
 	}
-	before, after := 0, (len(in.Wave)+whisper.SegmentSamples-1)/whisper.SegmentSamples
+	before, after := 0, hearing(len(in.Wave), s.FPS, frames).segments
 	wave, err := voices.isolate(ctx, in, func(done, total int) {
 		before = total
 		step(done, total+after)
@@ -75,7 +103,7 @@ func (m *Models) hear(ctx context.Context, s *Spec, in *Material, voices *separa
 	if err != nil {
 		return nil, err
 	}
-	return m.Audio.Encode(ctx, wave, s.FPS, func(done, total int) { step(before+done, before+total) })
+	return m.Audio.EncodeHeard(ctx, wave, s.FPS, frames, func(done, total int) { step(before+done, before+total) })
 }
 
 // segment encodes 30 seconds and appends their rows to the bands.

@@ -3,6 +3,9 @@ package inference
 import (
 	"context"
 	"errors"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/sampler"
@@ -17,64 +20,89 @@ type conditions struct {
 	zero             *Latent // 17B: of F + references frames
 }
 
-// denoiser runs a guidance plan over a schedule.
+// denoiser runs a guidance plan over a schedule. The passes of a step are independent of each other, so they run side by
+// side on as many devices as there are, a lane on each. A pass is never split: its sequence is as long as ever, and one
+// card must hold it.
 type denoiser struct {
 	plan       *sampler.Plan
-	forward    *Forward
-	text       map[sampler.Text]*ort.Tensor
-	audio      map[bool]*ort.Tensor // false: the all-zero windows, which pass the audio layers like any others
+	lanes      []*lane
 	references int
 	refs       *Latent
 	y          map[bool][]float32 // 17B: with the pictures, and without (y_null)
 }
 
-// newDenoiser embeds the conditions and builds the transformer for frames latent frames, references included.
-func newDenoiser(ctx context.Context, t *Transformer, plan *sampler.Plan, c *conditions, frames int) (d *denoiser, err error) {
-	d = &denoiser{plan: plan, references: c.refs.Frames, refs: c.refs, text: map[sampler.Text]*ort.Tensor{}, audio: map[bool]*ort.Tensor{}}
+// lane is a device's part of the work, and what its passes are shown, there.
+type lane struct {
+	passes  []int // of the plan
+	forward *Forward
+	text    map[sampler.Text]Keys
+	audio   map[bool]Keys // false: of the all-zero windows, which pass the audio layers like any others
+}
+
+// newDenoiser prepares the conditions and builds the transformer for frames latent frames, references included, on each of
+// the devices.
+func newDenoiser(ctx context.Context, t *Transformer, devices []*device, plan *sampler.Plan, c *conditions,
+	frames int) (d *denoiser, err error) {
+	d = &denoiser{plan: plan, references: c.refs.Frames, refs: c.refs}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.Close())
+			d, err = nil, errors.Join(err, d.Close())
 		}
 	}()
-	texts := map[sampler.Text]*TextEmbedding{sampler.Prompt: c.prompt, sampler.Negative: c.negative}
-	windows := map[bool][]float32{true: c.windows, false: make([]float32, len(c.windows))}
-	for _, pass := range plan.Passes {
-		if d.text[pass.Text] == nil {
-			if d.text[pass.Text], err = t.EmbedText(ctx, texts[pass.Text]); err != nil {
-				return d, err
-			}
-		}
-		if d.audio[pass.Audio] == nil {
-			if d.audio[pass.Audio], err = t.EmbedAudio(ctx, windows[pass.Audio], frames); err != nil {
-				return d, err
-			}
-		}
-	}
 	if plan.Injection == sampler.InChannels {
 		d.y = map[bool][]float32{true: conditionChannels(c.zero, c.refs, d.references), false: conditionChannels(c.zero, nil, d.references)}
 	}
-	d.forward, err = t.Prepare(wan.Grid{Frames: int64(frames), Height: int64(c.refs.Height), Width: int64(c.refs.Width)})
-	return d, err
+	for range min(len(devices), len(plan.Passes)) {
+		d.lanes = append(d.lanes, &lane{text: map[sampler.Text]Keys{}, audio: map[bool]Keys{}})
+	}
+	for i := range plan.Passes {
+		l := d.lanes[i%len(d.lanes)]
+		l.passes = append(l.passes, i)
+	}
+	for i, l := range d.lanes {
+		if err := l.open(ctx, t.on(devices[i]), plan, c, frames); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
 }
 
-// run takes latents from noise to data, in place, solver from its state to the end. step counts passes; after is called when
-// a step is done.
-func (d *denoiser) run(ctx context.Context, solver *sampler.UniPC, latents *Latent, step func(done, total int), after func()) error {
-	total := solver.Schedule.Steps * len(d.plan.Passes)
-	done := solver.Step * len(d.plan.Passes)
-	for !solver.Done() {
-		t := solver.Timestep()
-		outputs := make([][]float32, 0, len(d.plan.Passes))
-		for _, c := range d.plan.Conditions(t) {
-			step(done, total)
-			v, err := d.forward.Run(ctx, d.input(latents, c.Image), t, d.text[c.Text], d.audio[c.Audio])
-			if err != nil {
+// open makes ready what the lane's passes need.
+func (l *lane) open(ctx context.Context, t *Transformer, plan *sampler.Plan, c *conditions, frames int) (err error) {
+	texts := map[sampler.Text]*TextEmbedding{sampler.Prompt: c.prompt, sampler.Negative: c.negative}
+	windows := map[bool][]float32{true: c.windows, false: make([]float32, len(c.windows))}
+	for _, i := range l.passes {
+		pass := plan.Passes[i]
+		if l.text[pass.Text] == nil {
+			if l.text[pass.Text], err = t.TextKeys(ctx, texts[pass.Text]); err != nil {
 				return err
 			}
-			outputs = append(outputs, v)
-			done++
 		}
-		velocity, err := d.plan.Combine(t, outputs)
+		if l.audio[pass.Audio] == nil {
+			if l.audio[pass.Audio], err = t.AudioKeys(ctx, windows[pass.Audio], frames); err != nil {
+				return err
+			}
+		}
+	}
+	size := wan.Grid{Frames: int64(frames), Height: int64(c.refs.Height), Width: int64(c.refs.Width)}
+	l.forward, err = t.Prepare(ctx, size)
+	return err
+}
+
+// run takes latents from noise to data, in place, solver from its state to the end. step counts passes, those of spared steps
+// too; after is called when a step is done. Both are called from this goroutine.
+func (d *denoiser) run(ctx context.Context, solver *stepper, latents *Latent, step func(done, total int), after func()) error {
+	done, total := 0, d.plan.Calls(solver.Schedule, 1)
+	for _, t := range solver.Schedule.Timesteps[:solver.Step] {
+		done += len(d.plan.Conditions(t))
+	}
+	count := func() {
+		done++
+		step(done, total)
+	}
+	step(done, total)
+	for !solver.Done() {
+		velocity, err := d.velocity(ctx, solver, latents, count)
 		if err != nil {
 			return err
 		}
@@ -83,7 +111,87 @@ func (d *denoiser) run(ctx context.Context, solver *sampler.UniPC, latents *Late
 		}
 		after()
 	}
-	step(done, total)
+	return nil
+}
+
+// velocity computes the guided velocity of the next step, or takes it from an earlier one.
+func (d *denoiser) velocity(ctx context.Context, solver *stepper, latents *Latent, count func()) ([]float32, error) {
+	t := solver.Timestep()
+	if v, spared := solver.reuse.Predict(solver.Step, latents.Data); spared {
+		for range d.plan.Conditions(t) {
+			count()
+		}
+		return v, ctx.Err()
+	}
+	outputs, err := d.passes(ctx, latents, t, count)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.plan.Combine(t, outputs)
+	if err == nil {
+		solver.reuse.Computed(solver.Step, latents.Data, v)
+	}
+	return v, err
+}
+
+// passes runs the passes of a step and returns their velocities in the plan's order, nil for those that do not run at t.
+// finished is called from this goroutine as each of them ends. The first error stops the others.
+func (d *denoiser) passes(ctx context.Context, latents *Latent, t int64, finished func()) ([][]float32, error) {
+	list := d.plan.Conditions(t)
+	inputs := map[bool][]float32{}
+	for _, c := range list {
+		if inputs[c.Image] == nil {
+			inputs[c.Image] = d.input(latents, c.Image)
+		}
+	}
+	outputs := make([][]float32, len(d.plan.Passes))
+	ended := make(chan struct{}, len(list))
+	work, ctx := errgroup.WithContext(ctx)
+	for _, l := range d.lanes {
+		work.Go(func() error {
+			return l.run(ctx, t, list, inputs, func(pass int, velocity []float32) {
+				outputs[pass] = velocity
+				ended <- struct{}{}
+			})
+		})
+	}
+	result := make(chan error, 1)
+	go func() {
+		result <- work.Wait()
+		close(ended)
+	}()
+	for range ended {
+		finished()
+	}
+	return outputs, <-result
+}
+
+// run runs those of the list that are the lane's, one after the other. Latents that several of them share are uploaded once.
+func (l *lane) run(ctx context.Context, t int64, list []sampler.Condition, inputs map[bool][]float32,
+	result func(pass int, velocity []float32)) (err error) {
+	latents := map[bool]*ort.Tensor{}
+	defer func() {
+		for _, x := range latents {
+			err = errors.Join(err, x.Close())
+		}
+	}()
+	for _, c := range list {
+		if !slices.Contains(l.passes, c.Pass) {
+			continue
+		}
+		if latents[c.Image] == nil {
+			x, err := l.forward.Latents(ctx, inputs[c.Image])
+			if err != nil {
+				return err
+			}
+			latents[c.Image] = x
+		}
+		velocity, err := l.forward.Run(ctx, latents[c.Image], t, l.text[c.Text], l.audio[c.Audio])
+		if err != nil {
+			return err
+		}
+		result(c.Pass, velocity)
+	}
 	return nil
 }
 
@@ -102,21 +210,19 @@ func (d *denoiser) input(latents *Latent, image bool) []float32 {
 	return x.Data
 }
 
-// Close frees the sessions and the embedded conditions.
+// Close frees the sessions and the prepared conditions.
 func (d *denoiser) Close() error {
 	var err error
-	for _, t := range d.text {
-		if t != nil {
-			err = errors.Join(err, t.Close())
+	for _, l := range d.lanes {
+		for _, k := range l.text {
+			err = errors.Join(err, k.Close())
 		}
-	}
-	for _, t := range d.audio {
-		if t != nil {
-			err = errors.Join(err, t.Close())
+		for _, k := range l.audio {
+			err = errors.Join(err, k.Close())
 		}
-	}
-	if d.forward != nil {
-		err = errors.Join(err, d.forward.Close())
+		if l.forward != nil {
+			err = errors.Join(err, l.forward.Close())
+		}
 	}
 	return err
 }

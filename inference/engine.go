@@ -10,8 +10,11 @@ import (
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/gpu"
 	"github.com/humo-worker/humo-worker/inference/lora"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/plan"
+	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/textcache"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 	"github.com/humo-worker/humo-worker/inference/weights"
@@ -23,6 +26,7 @@ type Config struct {
 	LoRA    lora.Config
 	ORT     ort.Config
 	Cache   textcache.Config
+	Device  DeviceConfig
 
 	// Preload is what Prepare does besides opening the networks: none, or auto, which also reads the weights' pages
 	// ahead, in the background and as far as memory has room for them. Empty: auto for RunPod's queue, else none.
@@ -31,7 +35,7 @@ type Config struct {
 
 // Validate checks every room's settings; faults name the variable.
 func (c Config) Validate() error {
-	return errors.Join(c.Weights.Validate(), c.LoRA.Validate(), c.ORT.Validate(), c.Cache.Validate(), c.Preload.Validate())
+	return errors.Join(c.Weights.Validate(), c.LoRA.Validate(), c.ORT.Validate(), c.Cache.Validate(), c.Device.Validate(), c.Preload.Validate())
 }
 
 // Engine makes clips. Models are opened on first need; opening reads names and sizes, weights stay in their files.
@@ -42,7 +46,14 @@ type Engine struct {
 	decompose bool
 	packed    string // format of the packed transformer to use; empty: none
 
-	available func() (bytes int64, ok bool) // nil: memory.Available; tests have less
+	devices []*device     // that compute; the first runs all networks, the others passes of the transformer
+	cpu     *device       // the CPU in float32, for what does not run on them; it may be the first of them
+	turn    chan struct{} // of the clip that has the devices for itself
+
+	// Tests pretend another machine: less memory than the devices tell, or the plan of one; and other guidance. nil: the true ones.
+	available func() (bytes int64, ok bool)
+	layOut    func(plan.Model, plan.Job, plan.Device) (*plan.Plan, error)
+	guide     func(*sampler.Plan) // changes a clip's guidance; nil: as it is
 
 	mu     sync.Mutex
 	models map[Variant]*Models
@@ -51,7 +62,7 @@ type Engine struct {
 	prints fingerprints
 	loras  loraFiles
 	texts  *textcache.Cache
-	host   string // what computes: part of an embedding's identity
+	host   string // what computes texts: part of an embedding's identity
 	ahead  preloader
 }
 
@@ -73,19 +84,27 @@ func Open(cfg Config, log zerolog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{rt: rt, layout: weights.Locate(cfg.Weights.Dir()), log: log, packed: cfg.Weights.PackedFormat(), models: map[Variant]*Models{},
-		texts: textcache.Open(cfg.Cache, log), host: fmt.Sprintf("%s %+v %d", rt.Version(), machine(), cfg.ORT.Threads),
-		ahead: preloader{on: cfg.Preload == PreloadAuto}, loras: loraFiles{folder: cfg.LoRA.Folder(cfg.Weights.Dir())}}, nil
+	e := &Engine{rt: rt, layout: weights.Locate(cfg.Weights.Dir()), log: log, packed: cfg.Weights.PackedFormat(), models: map[Variant]*Models{},
+		texts: textcache.Open(cfg.Cache, log), turn: make(chan struct{}, 1),
+		ahead: preloader{on: cfg.Preload == PreloadAuto}, loras: loraFiles{folder: cfg.LoRA.Folder(cfg.Weights.Dir())}}
+	if e.devices, err = openDevices(cfg.Device, gpu.Find, rt, log); err != nil {
+		return nil, errors.Join(err, rt.Close())
+	}
+	if e.cpu = e.devices[0]; !e.cpu.mapped {
+		e.cpu = cpu(checkpoint.F32)
+	}
+	e.host = fmt.Sprintf("%s %+v %s %d", rt.Version(), Host(), e.site(plan.Text), cfg.ORT.Threads)
+	return e, nil
 }
 
 // Decompose makes networks that are opened from now on use the decomposed twins of fused operators: the oracle that
 // tests compare with.
 func (e *Engine) Decompose() { e.decompose = true }
 
-// Close ends the reading ahead and unloads ONNX Runtime.
+// Close ends the reading ahead, frees what the devices hold and unloads ONNX Runtime.
 func (e *Engine) Close() error {
 	e.ahead.close()
-	return e.rt.Close()
+	return errors.Join(closeDevices(e.devices), e.rt.Close())
 }
 
 // Models opens the networks of a variant, but the text encoder, which is opened on its first use. It fails with one fault
@@ -114,16 +133,15 @@ func (e *Engine) Models(v Variant) (*Models, error) {
 }
 
 func (e *Engine) text(f *weights.Files) *TextEncoder {
-	decompose := e.decompose
+	where := e.site(plan.Text)
 	return &TextEncoder{
 		cache: e.texts,
 		open: func() (*textNetwork, error) {
-			t, unused, err := openTextNetwork(e.rt, f.UMT5, f.Tokenizer)
+			t, unused, err := openTextNetwork(where, f.UMT5, f.Tokenizer)
 			if err != nil {
 				return nil, err
 			}
 			e.note(f.UMT5, unused)
-			t.decompose = decompose
 			return t, nil
 		},
 		// The host is part of it because other kernels round otherwise: what is remembered equals what would be computed.
@@ -133,7 +151,7 @@ func (e *Engine) text(f *weights.Files) *TextEncoder {
 				return "", err
 			}
 			tokenizer, err := e.prints.of(f.Tokenizer)
-			return fmt.Sprintf("%s %s %t %s", encoder.Fingerprint, tokenizer.Fingerprint, decompose, e.host), err
+			return fmt.Sprintf("%s %s %t %s", encoder.Fingerprint, tokenizer.Fingerprint, where.decompose, e.host), err
 		},
 	}
 }
@@ -143,12 +161,11 @@ func (e *Engine) openAudio(f *weights.Files) (*AudioEncoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, unused, err := OpenAudioEncoder(e.rt, f.Whisper, heads)
+	a, unused, err := openAudioEncoder(e.site(plan.Audio), f.Whisper, heads)
 	if err != nil {
 		return nil, err
 	}
 	e.note(f.Whisper, unused)
-	a.decompose = e.decompose
 	return a, nil
 }
 
@@ -157,17 +174,16 @@ func (e *Engine) openVAE(f *weights.Files) (*VAE, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, unused, err := NewVAE(e.rt, ix)
+	v, unused, err := newVAE(e.site(plan.VAE), ix)
 	if err != nil {
 		return nil, err
 	}
 	e.note(f.VAE, unused)
-	v.decompose = e.decompose
 	return v, nil
 }
 
 func (e *Engine) openTransformer(v Variant, f *weights.Files) (*Transformer, error) {
-	t, unused, err := OpenTransformer(e.rt, f.DiT)
+	t, unused, err := openTransformer(e.site(plan.DiT), f.DiT)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +191,6 @@ func (e *Engine) openTransformer(v Variant, f *weights.Files) (*Transformer, err
 	if t.Conditioned() != (v == Variant17B) {
 		return nil, fault.New("wrong_shape", f.DiT, "this is not the %s variant: its patch embedding takes %d channels", v, t.net.InChannels())
 	}
-	t.decompose = e.decompose
 	return t, nil
 }
 
@@ -187,13 +202,21 @@ func (e *Engine) note(file string, unused []string) {
 	}
 }
 
-// embedPrompts encodes the prompt and the negative prompt.
-func (m *Models) embedPrompts(ctx context.Context, s *Spec, step func(done, total int)) (prompt, negative *TextEmbedding, err error) {
-	step(0, 2)
+// embedPrompts encodes the prompt and, where the guidance uses it, the negative prompt.
+func (m *Models) embedPrompts(ctx context.Context, s *Spec, guidance *sampler.Plan,
+	step func(done, total int)) (prompt, negative *TextEmbedding, err error) {
+	total := 1
+	if guidance.Uses(sampler.Negative) {
+		total = 2
+	}
+	step(0, total)
 	if prompt, err = m.Text.Encode(ctx, "prompt", s.Prompt); err != nil {
 		return nil, nil, err
 	}
-	step(1, 2)
+	step(1, total)
+	if total == 1 {
+		return prompt, nil, nil
+	}
 	text := s.NegativePrompt
 	if text == "" {
 		text = umt5.DefaultNegativePrompt
@@ -201,6 +224,6 @@ func (m *Models) embedPrompts(ctx context.Context, s *Spec, step func(done, tota
 	if negative, err = m.Text.Encode(ctx, "negative_prompt", text); err != nil {
 		return nil, nil, err
 	}
-	step(2, 2)
+	step(2, total)
 	return prompt, negative, nil
 }

@@ -2,12 +2,14 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/plan"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/whisper"
@@ -15,50 +17,53 @@ import (
 
 // Cost is the arithmetic of a clip's denoising, which is 99 % of a clip's: passes × steps calls of the transformer.
 type Cost struct {
-	Passes int     // calls of the transformer in a step
+	Passes int     // calls of the transformer in a step, at most
 	Steps  int     //
+	Calls  int     // in all steps; Balanced may get by with fewer, which only its denoising shows
 	Frames int     // of the clip, as it would be made: 4k+1
 	Tokens int     // patches that a call attends, reference frames included
 	FLOP   float64 // of all calls; a multiplication with an addition is two
+
+	turns [maxLanes]int // calls one after the other on 1, 2, … devices
 }
+
+// maxLanes is how many passes a plan has at most, and so how many devices can share one's work.
+const maxLanes = 4
 
 // Estimate is a clip's cost and what it takes on this machine.
 type Estimate struct {
 	Cost
 	Seconds float64 // of denoising; 0: not known
+	Machine Machine // that it is for
 }
 
 // Shape is the size of a transformer.
 type Shape struct {
 	Width, FFN, Layers int
-	AudioWidth         int // of an audio token
 }
 
 // PublishedShape is that of a published variant.
 func PublishedShape(v Variant) Shape {
 	if v == Variant17B {
-		return Shape{5120, 13824, 40, 1536}
+		return Shape{5120, 13824, 40}
 	}
-	return Shape{1536, 8960, 30, 1536}
+	return Shape{1536, 8960, 30}
 }
 
-// audioTokens are those of a latent frame.
-const audioTokens = 16
-
-// forward is the arithmetic of one call for L tokens in F latent frames: self-attention, cross-attention to the text's
-// rows and, within each frame, to the audio's tokens, and the feed-forward network. Norms and embeddings are left out.
-func (s Shape) forward(tokens, frames int) float64 {
-	l, f, d, ffn := float64(tokens), float64(frames), float64(s.Width), float64(s.FFN)
-	const rows = wan.ContextRows
+// PassFLOP is the arithmetic of one call for so many tokens: self-attention, cross-attention to the text's rows and to the
+// audio's tokens of the same frame, and the feed-forward network. Norms, embeddings, and the keys and values of text and
+// audio, which are made once per clip, are left out.
+func (s Shape) PassFLOP(tokens int) float64 {
+	l, d, ffn := float64(tokens), float64(s.Width), float64(s.FFN)
 	self := 8*l*d*d + 4*l*l*d
-	text := 4*l*d*d + 4*rows*d*d + 4*l*rows*d
-	audio := 4*l*d*d + 4*audioTokens*f*float64(s.AudioWidth)*d + 4*l*audioTokens*d
+	text := 4*l*d*d + 4*l*wan.ContextRows*d
+	audio := 4*l*d*d + 4*l*wan.AudioTokens*d
 	return float64(s.Layers) * (self + text + audio + 4*l*d*ffn)
 }
 
 // CostOf counts what a clip costs on a transformer of a shape. s.Frames must be known.
 func CostOf(s Spec, shape Shape) (Cost, error) {
-	plan, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, sampler.DefaultScales(s.Variant))
+	guidance, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, sampler.DefaultScales(s.Variant))
 	if err != nil {
 		return Cost{}, err
 	}
@@ -68,8 +73,12 @@ func CostOf(s Spec, shape Shape) (Cost, error) {
 	}
 	latent := whisper.LatentFrames(frames) + max(1, len(s.ImagePaths))
 	size := wan.Grid{Frames: int64(latent), Height: int64(s.Height / wan.SpatialStride), Width: int64(s.Width / wan.SpatialStride)}
-	c := Cost{Passes: len(plan.Passes), Steps: s.Steps, Frames: frames, Tokens: int(size.Tokens())}
-	c.FLOP = float64(c.Passes*c.Steps) * shape.forward(c.Tokens, latent)
+	schedule := sampler.Table(max(1, s.Steps), s.Shift)
+	c := Cost{Passes: len(guidance.Passes), Steps: s.Steps, Calls: guidance.Calls(schedule, 1), Frames: frames, Tokens: int(size.Tokens())}
+	c.FLOP = float64(c.Calls) * shape.PassFLOP(c.Tokens)
+	for lanes := range c.turns {
+		c.turns[lanes] = guidance.Calls(schedule, lanes+1)
+	}
 	return c, nil
 }
 
@@ -82,17 +91,23 @@ func (e *Engine) Estimate(ctx context.Context, s Spec) (Estimate, error) {
 	}
 	shape := PublishedShape(s.Variant)
 	if m, err := e.Models(s.Variant); err == nil {
-		shape = m.Transformer.shape()
+		shape = m.Transformer.Shape()
 	}
 	cost, err := CostOf(s, shape)
 	if err != nil {
 		return Estimate{}, err
 	}
-	speed, err := e.speed.get(ctx, e.rt)
+	speed, err := e.speed.get(ctx, e.site(plan.DiT))
 	if err != nil {
 		return Estimate{}, err
 	}
-	return Estimate{cost, cost.FLOP / speed}, nil
+	return Estimate{cost, cost.on(len(e.devices)) / speed, e.Machine()}, nil
+}
+
+// on is the arithmetic that one of several devices does, the one with most: of passes side by side as many count as run
+// one after the other.
+func (c Cost) on(devices int) float64 {
+	return c.FLOP * float64(c.turns[min(devices, maxLanes)-1]) / float64(c.Calls)
 }
 
 // learn notes the speed of this machine from a finished clip.
@@ -106,23 +121,20 @@ func (e *Engine) learn(s Spec, c *Clip) {
 		return
 	}
 	s.Frames = c.Frames
-	if cost, err := CostOf(s, m.Transformer.shape()); err == nil {
-		e.speed.note(cost.FLOP, seconds)
+	if cost, err := CostOf(s, m.Transformer.Shape()); err == nil {
+		e.speed.note(cost.on(len(e.devices))*(1-float64(c.Passes.Reused)/float64(cost.Calls)), seconds)
 	}
 }
 
 // telling is how long denoising must have taken to say something about the machine: a short one is mostly overhead.
 const telling = 5 // seconds
 
-// shape is that of the checkpoint.
-func (t *Transformer) shape() Shape {
-	return Shape{
-		Width: int(t.net.Dim()), FFN: int(t.net.Blocks[0].FFNIn.Weight.Shape[0]), Layers: len(t.net.Blocks),
-		AudioWidth: int(t.net.AudioProjector.Norm.Weight.Shape[0]),
-	}
+// Shape is that of the checkpoint.
+func (t *Transformer) Shape() Shape {
+	return Shape{Width: int(t.net.Dim()), FFN: int(t.net.Blocks[0].FFNIn.Weight.Shape[0]), Layers: len(t.net.Blocks)}
 }
 
-// speedometer knows how fast this machine denoises.
+// speedometer knows how fast a device of this machine denoises.
 type speedometer struct {
 	mu       sync.Mutex
 	flop     float64 // of recent clips
@@ -140,7 +152,7 @@ func (m *speedometer) note(flop, seconds float64) {
 	m.flop, m.seconds = fade*m.flop+flop, fade*m.seconds+seconds
 }
 
-func (m *speedometer) get(ctx context.Context, rt *ort.Runtime) (float64, error) {
+func (m *speedometer) get(ctx context.Context, s site) (float64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seconds > 0 {
@@ -148,48 +160,60 @@ func (m *speedometer) get(ctx context.Context, rt *ort.Runtime) (float64, error)
 	}
 	if m.measured == 0 {
 		var err error
-		if m.measured, err = measure(ctx, rt); err != nil {
+		if m.measured, err = measure(ctx, s); err != nil {
 			return 0, err
 		}
+	}
+	if s.device.card != nil {
+		return m.measured * cardEfficiency, nil
 	}
 	return m.measured * efficiency, nil
 }
 
-// efficiency is the share of a bare matrix product's speed that a whole pass of the transformer reaches.
-const efficiency = 0.8
+// efficiency is the share of a bare matrix product's speed that a whole pass of the transformer reaches: measured on a CPU,
+// assumed on a card.
+const (
+	efficiency     = 0.8
+	cardEfficiency = 0.5
+)
 
-// measure runs products of the size that a transformer's are, for a fraction of a second.
-func measure(ctx context.Context, rt *ort.Runtime) (flopPerSecond float64, err error) {
-	const rows, inner, columns, most, enough = 512, 1536, 1536, 50, 250 * time.Millisecond
-	model, err := graph.Build("speed", graph.Options{}, func(g *graph.Graph) {
-		a := g.Input("a", checkpoint.F32, rows, inner)
-		b := g.Input("b", checkpoint.F32, inner, columns)
-		g.Output("product", g.MatMul(a, b))
-	})
+// measure runs products of the size that a transformer's are, in its type, for a fraction of a second.
+func measure(ctx context.Context, s site) (flopPerSecond float64, err error) {
+	const most, enough = 50, 250 * time.Millisecond
+	rows, width := int64(512), int64(1536)
+	if s.device.card != nil {
+		rows, width = 4096, 4096 // less would not fill it
+	}
+	in := map[string]*ort.Tensor{}
+	defer func() { err = errors.Join(err, ort.CloseAll(in)) }()
+	shapes := map[string][]int64{"a": {rows, width}, "b": {width, width}}
+	n := &graph.Network{Name: "speed", Outputs: []string{"product"}, Stages: []graph.Stage{{
+		Name: "product", In: []string{"a", "b"}, Out: []string{"product"},
+		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
+			return []graph.Value{g.ToFloat32(g.MatMul(g.ToCompute(in[0]), g.ToCompute(in[1])))}
+		},
+	}}}
+	for name, shape := range shapes {
+		n.Inputs = append(n.Inputs, graph.Port{Name: name, DType: checkpoint.F32, Shape: shape})
+		zeros, err := ort.FromFloat32s(shape, make([]float32, shape[0]*shape[1]))
+		if err != nil {
+			return 0, err
+		}
+		if in[name], err = s.upload(ctx, zeros); err != nil {
+			return 0, err
+		}
+	}
+	chain, err := s.chain(n, ort.ChainOptions{Keep: n.Outputs})
 	if err != nil {
 		return 0, err
 	}
-	session, err := rt.NewSession(model, ort.SessionOptions{})
-	if err != nil {
-		return 0, err
-	}
-	defer closing(session, &err)
-	a, err := ort.FromFloat32s([]int64{rows, inner}, make([]float32, rows*inner))
-	if err != nil {
-		return 0, err
-	}
-	defer closing(a, &err)
-	b, err := ort.FromFloat32s([]int64{inner, columns}, make([]float32, inner*columns))
-	if err != nil {
-		return 0, err
-	}
-	defer closing(b, &err)
+	defer closing(chain, &err)
 	run := func() error {
-		out, err := session.Run(ctx, map[string]*ort.Tensor{"a": a, "b": b})
+		out, err := chain.Run(ctx, in, nil)
 		if err != nil {
 			return err
 		}
-		return out["product"].Close()
+		return ort.CloseAll(out)
 	}
 	if err := run(); err != nil { // warms up
 		return 0, err
@@ -202,5 +226,5 @@ func measure(ctx context.Context, rt *ort.Runtime) (flopPerSecond float64, err e
 		}
 		fastest = min(fastest, time.Since(start))
 	}
-	return 2 * rows * inner * columns / fastest.Seconds(), nil
+	return 2 * float64(rows*width*width) / fastest.Seconds(), nil
 }

@@ -48,7 +48,7 @@ func TestEstimate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want, _ := CostOf(s, m.Transformer.shape()); small.Cost != want {
+	if want, _ := CostOf(s, m.Transformer.Shape()); small.Cost != want {
 		t.Errorf("cost %+v, want that of the checkpoint, %+v", small.Cost, want)
 	}
 	if published, _ := CostOf(s, PublishedShape(s.Variant)); small.FLOP >= published.FLOP {
@@ -71,7 +71,7 @@ func TestEstimateLearns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cost, err := CostOf(s, m.Transformer.shape())
+	cost, err := CostOf(s, m.Transformer.Shape())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,4 +93,27 @@ func TestEstimateLearns(t *testing.T) {
 	s.Resume = &Checkpoint{}
 	took(1000) // nor does this
 	expect((0.5*100 + 10) / 1.5)
+}
+
+// Devices share a step's passes: the estimate is of the one with most of them, late in a balanced clip too.
+func TestCostOnDevices(t *testing.T) {
+	s := Spec{Variant: Variant1B, Mode: TIA, ImagePaths: []string{"one"}, Frames: 97, Width: 64, Height: 64, Steps: 50, Shift: 5}
+	for _, c := range []struct {
+		quality Quality
+		turns   []int // on 1, 2, … devices, of 50 steps; 11 late ones of a balanced clip have three passes of four
+	}{
+		{Exact, []int{200, 100, 100, 50, 50}},
+		{Balanced, []int{189, 100, 89, 50, 50}},
+	} {
+		s.Quality = c.quality
+		cost, err := CostOf(s, PublishedShape(Variant1B))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, turns := range c.turns {
+			if got := cost.on(i+1) / cost.FLOP * float64(cost.Calls); math.Abs(got-float64(turns)) > 1e-6 {
+				t.Errorf("%s on %d devices: %g calls one after the other, want %d", c.quality, i+1, got, turns)
+			}
+		}
+	}
 }

@@ -3,56 +3,35 @@ package inference
 import (
 	"math"
 
-	"github.com/humo-worker/humo-worker/inference/memory"
 	"github.com/humo-worker/humo-worker/inference/plan"
 )
 
-// doubt is the share of the planner's figures that is believed when a clip is refused: one that would just have been made
-// must not be turned away.
+// doubt is the share of the planner's figures that is believed when a clip is refused on the CPU: one that would just have
+// been made must not be turned away. A card refuses a byte too much, and there the plan decides what is dropped as well.
 const doubt = 0.9
 
-// fits refuses a clip that cannot be made in the memory that is left, before a network runs: the system would kill the
-// worker in the middle, and with it what the job's caller could have been told. frames is the clip's length as it is made.
-func (e *Engine) fits(m *Models, s *Spec, frames int) error {
-	_, err := e.plan(m, plan.Job{Width: s.Width, Height: s.Height, Frames: frames, References: len(s.ImagePaths)})
-	return err
-}
-
-// plan says how the CPU makes a clip. Weights are pages of their files, so what counts is activations.
+// plan says how the devices make a clip, or refuses one that they cannot make in the memory that is left, before a network
+// runs: the system would kill the worker in the middle, and with it what the job's caller could have been told.
 func (e *Engine) plan(m *Models, job plan.Job) (*plan.Plan, error) {
-	device := plan.Device{Free: math.MaxInt64, Compute: 4, Base: plan.CPUBase, Mapped: true}
-	p, err := plan.Make(m.size(), job, device)
+	size, err := e.size(m)
 	if err != nil {
 		return nil, err
 	}
-	available := e.available
-	if available == nil {
-		available = memory.Available
+	c := e.capacity()
+	if e.layOut != nil {
+		return e.layOut(size, job, c)
 	}
-	free, told := available()
-	if !told {
-		return p, nil
+	if !c.Mapped {
+		return plan.Make(size, job, c)
 	}
-	device.Base = 0 // this process has it already
-	if device.Free = int64(min(float64(free)/doubt, math.MaxInt64/2)); p.Peak-plan.CPUBase > device.Free {
-		device.Free = free // the true number, for the message
-		return plan.Make(m.size(), job, device)
+	free := c.Free
+	c.Free = math.MaxInt64
+	p, err := plan.Make(size, job, c) // the only way there is
+	if err == nil && float64(p.Peak-c.Base) > float64(free)/doubt {
+		c.Free, c.Base = free, 0 // this process has its base already
+		return plan.Make(size, job, c)
 	}
-	return p, nil
-}
-
-// size is that of the checkpoints that were opened.
-func (m *Models) size() plan.Model {
-	t := m.Transformer.shape()
-	variant := Variant1B
-	if m.Transformer.Conditioned() {
-		variant = Variant17B
-	}
-	text := m.Transformer.net.TextDim() // the text encoder is opened on need only
-	return plan.Model{
-		Variant: string(variant), Width: int64(t.Width), FFN: int64(t.FFN), Blocks: int64(t.Layers), Conditioned: m.Transformer.Conditioned(),
-		VAEChannels: m.VAE.net.Decoder.Res14.Conv2.Bias.Elements(), TextWidth: text, TextFFN: text * 10240 / 4096, AudioWidth: m.Audio.net.Dim(),
-	}
+	return p, err
 }
 
 // Plan says how a clip of a variant is made on this machine, or why it does not fit. No weight is read.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/media"
+	"github.com/humo-worker/humo-worker/inference/plan"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/whisper"
@@ -31,16 +32,16 @@ type Material struct {
 // operator, nothing is left behind, and the error wraps ctx's.
 func (e *Engine) Generate(ctx context.Context, s Spec, observe func(Progress)) (*Clip, error) {
 	c := &Clip{Path: s.OutputPath, FPS: s.FPS, Width: s.Width, Height: s.Height, Seed: s.Seed, Timings: map[Stage]float64{}}
-	watch := &stopwatch{clip: c, observe: observe}
+	watch := &stopwatch{clip: c, observe: observe, computing: e.rt.Busy}
 	material, err := Decode(ctx, &s)
 	if err != nil {
 		return nil, err
 	}
-	latents, err := e.Denoise(ctx, &s, material, watch.stage)
+	latents, passes, err := e.denoise(ctx, &s, material, watch.stage)
 	if err != nil {
 		return nil, err
 	}
-	c.Frames, c.LoRAs = wan.VideoFrames(latents.Frames), s.LoRAs
+	c.Passes, c.Frames, c.LoRAs = passes, wan.VideoFrames(latents.Frames), s.LoRAs
 	c.Duration = float64(c.Frames) / float64(s.FPS)
 	if err := e.write(ctx, &s, latents, c, watch); err != nil {
 		return nil, err
@@ -80,50 +81,64 @@ func Decode(ctx context.Context, s *Spec) (*Material, error) {
 
 // Denoise runs everything up to the clean latents, [16, F, h, w] without the reference frames.
 func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe func(Stage) func(done, total int)) (*Latent, error) {
+	z, _, err := e.denoise(ctx, s, in, observe)
+	return z, err
+}
+
+func (e *Engine) denoise(ctx context.Context, s *Spec, in *Material, observe func(Stage) func(done, total int)) (z *Latent, p Passes, err error) {
 	if s.Width < 16 || s.Height < 16 || s.Width%16 != 0 || s.Height%16 != 0 {
-		return nil, fault.New("bad_size", "width", "%dx%d is not a size in multiples of 16", s.Width, s.Height)
+		return nil, p, fault.New("bad_size", "width", "%dx%d is not a size in multiples of 16", s.Width, s.Height)
 	}
 	schedule, err := sampler.NewSchedule(s.Steps, s.Shift)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	scales := sampler.DefaultScales(s.Variant)
 	scales.Text, scales.Audio, scales.Image = s.ScaleT, s.ScaleA, s.ScaleI
 	if s.StepChange > 0 {
 		scales.StepChange = s.StepChange
 	}
-	plan, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, scales)
+	guidance, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, scales)
 	if err != nil {
-		return nil, err
+		return nil, p, err
+	}
+	if e.guide != nil {
+		e.guide(guidance)
 	}
 	frames, err := whisper.FrameCount(s.Frames, whisper.MergedFrames(whisper.AudioFrames(len(in.Wave)), s.FPS))
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	files, err := e.findLoRAs(s)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	m, err := e.Models(s.Variant)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
-	if err := e.fits(m, s, frames); err != nil {
-		return nil, err
+	way, err := e.plan(m, plan.Job{Width: s.Width, Height: s.Height, Frames: frames, References: len(s.ImagePaths)})
+	if err != nil {
+		return nil, p, err
 	}
 	dit, err := e.adapt(ctx, s, m.Transformer, files)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	var voices *separator
 	if s.IsolateVocals {
 		if voices, err = e.openSeparator(s.Variant); err != nil {
-			return nil, err
+			return nil, p, err
 		}
 	}
-	c, err := m.condition(ctx, s, in, frames, voices, observe)
+	end, err := e.begin(ctx, way)
 	if err != nil {
-		return nil, err
+		return nil, p, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	c, err := m.condition(ctx, s, in, guidance, frames, voices, observe, func(stage string) error { return e.leave(way, stage) })
+	if err != nil {
+		return nil, p, err
 	}
 	step := observe(StageDenoise)
 	total := whisper.LatentFrames(frames) + c.refs.Frames
@@ -133,30 +148,38 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 		noise = sampler.Noise(s.Seed, len(latents.Data))
 	}
 	if copy(latents.Data, noise); len(noise) != len(latents.Data) {
-		return nil, fault.New("bad_noise", "noise", "the noise has %d values, this clip needs %d", len(noise), len(latents.Data))
+		return nil, p, fault.New("bad_noise", "noise", "the noise has %d values, this clip needs %d", len(noise), len(latents.Data))
 	}
-	d, err := newDenoiser(ctx, dit, plan, c, total)
+	d, err := newDenoiser(ctx, dit, e.devices, guidance, c, total)
 	if err != nil {
-		return nil, err
+		return nil, p, err
 	}
-	solver, err := s.solver(schedule, latents, in, frames)
+	solver, err := s.solver(guidance, schedule, latents, in, frames, dit.compute())
 	if err == nil {
-		err = d.run(ctx, solver.UniPC, latents, step, func() { solver.after(latents, total-c.refs.Frames) })
+		err = d.run(ctx, solver, latents, step, func() { solver.after(latents, total-c.refs.Frames) })
 	}
 	if err := errors.Join(err, d.Close()); err != nil {
-		return nil, err
+		return nil, p, err
 	}
-	return latents.Slice(0, total-c.refs.Frames), nil
+	return latents.Slice(0, total-c.refs.Frames), solver.passes(), nil
 }
 
-// condition runs the encoders: text, audio, image. With voices, the audio encoder hears them alone.
-func (m *Models) condition(ctx context.Context, s *Spec, in *Material, frames int, voices *separator, observe func(Stage) func(done, total int)) (c *conditions, err error) {
+// condition runs the encoders: text, audio, image. With voices, the audio encoder hears them alone. ended is called after
+// each of these stages.
+func (m *Models) condition(ctx context.Context, s *Spec, in *Material, guidance *sampler.Plan, frames int, voices *separator,
+	observe func(Stage) func(done, total int), ended func(stage string) error) (c *conditions, err error) {
 	c = new(conditions)
-	if c.prompt, c.negative, err = m.embedPrompts(ctx, s, observe(StageText)); err != nil {
+	if c.prompt, c.negative, err = m.embedPrompts(ctx, s, guidance, observe(StageText)); err != nil {
 		return nil, err
 	}
-	features, err := m.hear(ctx, s, in, voices, observe(StageAudio))
+	if err := ended(plan.StageText); err != nil {
+		return nil, err
+	}
+	features, err := m.hear(ctx, s, in, frames, voices, observe(StageAudio))
 	if err != nil {
+		return nil, err
+	}
+	if err := ended(plan.StageAudio); err != nil {
 		return nil, err
 	}
 	step := observe(StageImage)
@@ -165,31 +188,33 @@ func (m *Models) condition(ctx context.Context, s *Spec, in *Material, frames in
 	}
 	c.windows, _ = whisper.Windows(features.Data, whisper.Bands*features.Dim, frames, c.refs.Frames)
 	if m.Transformer.Conditioned() {
-		c.zero, err = m.ZeroLatent(ctx, whisper.LatentFrames(frames)+c.refs.Frames, c.refs.Height, c.refs.Width)
+		if c.zero, err = m.ZeroLatent(ctx, whisper.LatentFrames(frames)+c.refs.Frames, c.refs.Height, c.refs.Width); err != nil {
+			return nil, err
+		}
 	}
-	return c, err
+	return c, ended(plan.StageImage)
 }
 
-// Frames decodes latents and hands over one frame after the other, RGB bytes [H, W, 3]; the buffer is used again.
-func (e *Engine) Frames(ctx context.Context, v Variant, latents *Latent, step func(done, total int), yield func(rgb []byte) error) error {
+// Frames decodes latents and hands over one frame after the other, RGB bytes [H, W, 3], valid until yield returns.
+func (e *Engine) Frames(ctx context.Context, v Variant, latents *Latent, step func(done, total int), yield func(rgb []byte) error) (err error) {
 	m, err := e.Models(v)
 	if err != nil {
 		return err
 	}
-	pixels := latents.Height * wan.SpatialStride * latents.Width * wan.SpatialStride
-	rgb := make([]byte, 3*pixels)
-	return m.VAE.Decode(ctx, latents, func(frame []float32) error {
-		for i := range pixels {
-			for c := range 3 {
-				rgb[3*i+c] = toByte(frame[c*pixels+i])
-			}
+	if !e.devices[0].mapped {
+		job := plan.Job{Width: latents.Width * wan.SpatialStride, Height: latents.Height * wan.SpatialStride, Frames: wan.VideoFrames(latents.Frames)}
+		way, err := e.plan(m, job)
+		if err != nil {
+			return err
 		}
-		return yield(rgb)
-	}, step)
+		end, err := e.begin(ctx, way)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
+	return m.VAE.Decode(ctx, latents, yield, step)
 }
-
-// toByte maps [-1, 1] to 0…255 and truncates, as the reference does.
-func toByte(v float32) byte { return byte((min(max(v, -1), 1)*0.5 + 0.5) * 255) }
 
 // write decodes latents into the mp4. ffmpeg asks for a frame when it wants one, so no more than a chunk of the clip is
 // ever in memory.
@@ -222,16 +247,19 @@ var errWriterGone = errors.New("the mp4 writer asks for no more frames")
 
 // stopwatch reports progress and measures stages.
 type stopwatch struct {
-	clip    *Clip
-	observe func(Progress)
-	current Stage
-	began   time.Time
+	clip      *Clip
+	observe   func(Progress)
+	computing func() time.Duration // of ONNX Runtime, up to now
+
+	current  Stage
+	began    time.Time
+	computed time.Duration // when it began
 }
 
 // stage ends the current stage and begins another; the result reports steps within it.
 func (w *stopwatch) stage(s Stage) func(done, total int) {
 	w.end()
-	w.current, w.began = s, time.Now()
+	w.current, w.began, w.computed = s, time.Now(), w.computing()
 	w.observe(Progress{Stage: s})
 	return func(done, total int) { w.observe(Progress{s, done, total}) }
 }
@@ -239,6 +267,7 @@ func (w *stopwatch) stage(s Stage) func(done, total int) {
 func (w *stopwatch) end() {
 	if w.current != "" {
 		w.clip.Timings[w.current] += time.Since(w.began).Seconds()
+		w.clip.Compute += (w.computing() - w.computed).Seconds()
 		w.current = ""
 	}
 }

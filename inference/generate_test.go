@@ -160,7 +160,7 @@ func TestJoinedEqualsStaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := m.Transformer.net.Network(wan.Grid{Frames: 3, Height: 4, Width: 6})
+	n := m.Transformer.net.PassNetwork(wan.Grid{Frames: 3, Height: 4, Width: 6})
 	in := map[string]*ort.Tensor{}
 	for _, p := range n.Inputs {
 		count := int64(1)

@@ -35,8 +35,11 @@ type WeightsFile struct {
 type Machine struct {
 	Platform string `json:"platform"` // such as linux/amd64
 	CPU      string `json:"cpu,omitempty"`
-	Cores    int    `json:"cores"`  // that the process may use
-	Device   string `json:"device"` // what runs the networks
+	Cores    int    `json:"cores"`              // that the process may use
+	Device   string `json:"device"`             // what runs the networks: CPU, or the names of the cards
+	Provider string `json:"provider,omitempty"` // of ONNX Runtime: CPU or CUDA
+	DType    DType  `json:"dtype,omitempty"`    // in which the transformer computes
+	Driver   string `json:"driver,omitempty"`   // the cards' driver
 }
 
 // Identify tells what makes the clips of a variant. The weights must be there. Files are looked into once, and again only
@@ -57,7 +60,7 @@ func (e *Engine) Identify(ctx context.Context, v Variant) (*Identity, error) {
 		files = append(files, ix.Files...) // the shards of an index
 	}
 	slices.Sort(files)
-	id := &Identity{ONNXRuntime: e.rt.Version(), Machine: machine()}
+	id := &Identity{ONNXRuntime: e.rt.Version(), Machine: e.Machine()}
 	for _, file := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -149,7 +152,8 @@ func Fingerprint(file string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)[:16]), nil
 }
 
-func machine() Machine {
+// Host is the machine without its cards.
+func Host() Machine {
 	return Machine{Platform: runtime.GOOS + "/" + runtime.GOARCH, CPU: cpuModel(), Cores: runtime.GOMAXPROCS(0), Device: "CPU"}
 }
 

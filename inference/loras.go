@@ -12,7 +12,6 @@ import (
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/lora"
 	"github.com/humo-worker/humo-worker/inference/nn"
-	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
 // LoRA is a low-rank adapter of the transformer: a file of the LoRA folder, by its name.
@@ -64,11 +63,11 @@ func (e *Engine) adapt(ctx context.Context, s *Spec, t *Transformer, paths []str
 	if len(paths) == 0 {
 		return t, nil
 	}
-	net, _, err := wan.LoadDiT(t.ix)
+	adapted, _, err := newTransformer(t.site, t.ix)
 	if err != nil {
 		return nil, err
 	}
-	parts := nn.PartsOf(net)
+	parts := nn.PartsOf(adapted.net)
 	told := make([]LoRA, len(paths))
 	for i, path := range paths {
 		told[i] = s.LoRAs[i]
@@ -91,7 +90,7 @@ func (e *Engine) adapt(ctx context.Context, s *Spec, t *Transformer, paths []str
 		told[i].SHA256 = sum
 	}
 	s.LoRAs = told
-	return &Transformer{rt: t.rt, ix: t.ix, net: net, decompose: t.decompose}, nil
+	return adapted, nil
 }
 
 // hash is the SHA-256 of a file, which is read once.

@@ -3,6 +3,7 @@ package inference
 import (
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
 	"github.com/humo-worker/humo-worker/inference/lora"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/plan"
 	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/weights"
 )
@@ -175,32 +177,44 @@ func workshop(t *testing.T) (*Engine, string) {
 func forward(t *testing.T, dit *Transformer, variant Variant) []float32 {
 	t.Helper()
 	c := goldentest.Open(t, map[Variant]string{Variant1B: "dit_1_7b_grid0", Variant17B: "dit_17b_grid0"}[variant])
-	ctx := t.Context()
 	shape := c.Shape(t, "in.x")
-	text, err := dit.EmbedText(ctx, &TextEmbedding{Data: c.Floats(t, "in.context")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer text.Close() //nolint:errcheck // a test
-	audio, err := dit.EmbedAudio(ctx, c.Floats(t, "in.audio"), int(shape[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer audio.Close() //nolint:errcheck // a test
-	f, err := dit.Prepare(wan.Grid{Frames: shape[1], Height: shape[2], Width: shape[3]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close() //nolint:errcheck // a test
 	x := c.Floats(t, "in.x")
 	if variant == Variant17B {
 		x = append(x, c.Floats(t, "in.y")...)
 	}
-	out, err := f.Run(ctx, x, c.Ints(t, "in.t")[0], text, audio)
+	size := wan.Grid{Frames: shape[1], Height: shape[2], Width: shape[3]}
+	return predict(t, dit, size, c.Floats(t, "in.context"), c.Floats(t, "in.audio"), x, c.Ints(t, "in.t")[0])
+}
+
+// predict makes a transformer's keys and runs one pass.
+func predict(t *testing.T, dit *Transformer, size wan.Grid, context, windows, latents []float32, timestep int64) []float32 {
+	t.Helper()
+	text, err := dit.TextKeys(t.Context(), &TextEmbedding{Data: context})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	audio, err := dit.AudioKeys(t.Context(), windows, int(size.Frames))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := dit.Prepare(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := f.Latents(t.Context(), latents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	velocity, err := f.Run(t.Context(), x, timestep, text, audio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []io.Closer{text, audio, x, f} {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return velocity
 }
 
 // with gives the transformer with adapters as a clip has it.
@@ -255,7 +269,7 @@ func TestLoRAEqualsMergedWeights(t *testing.T) {
 			merge(merged, second, c.second)
 			file := filepath.Join(t.TempDir(), "merged.safetensors")
 			writeTensors(t, file, false, merged)
-			twin, _, err := OpenTransformer(e.rt, file)
+			twin, _, err := openTransformer(e.site(plan.DiT), file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,7 +331,7 @@ func TestLoRADifferences(t *testing.T) {
 	writeTensors(t, filepath.Join(dir, "x.safetensors"), false, entries)
 	file := filepath.Join(t.TempDir(), "merged.safetensors")
 	writeTensors(t, file, false, merged)
-	twin, _, err := OpenTransformer(e.rt, file)
+	twin, _, err := openTransformer(e.site(plan.DiT), file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,27 +66,7 @@ func velocity(t *testing.T, l weights.Layout, format, wantLog string) (v []float
 		return x
 	}
 	tr := m.Transformer
-	text, err := tr.EmbedText(t.Context(), &TextEmbedding{Rows: 5, Dim: int(tr.net.TextDim()), Data: values(5 * int(tr.net.TextDim()))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	audio, err := tr.EmbedAudio(t.Context(), values(3*int(tr.net.AudioFeatures())), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := tr.Prepare(size)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, err = f.Run(t.Context(), values(16*3*4*6), 500, text, audio); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []interface{ Close() error }{text, audio, f} {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	return v, file
+	return predict(t, tr, size, values(5*int(tr.net.TextDim())), values(3*int(tr.net.AudioFeatures())), values(16*3*4*6), 500), file
 }
 
 func relativeL2(a, b []float32) float64 {

@@ -17,6 +17,9 @@ var (
 	previewBias = [3]float32{-0.1835, -0.0868, -0.3360}
 )
 
+// toByte maps [-1, 1] to 0…255 and truncates, as the decoder does.
+func toByte(v float32) byte { return byte((min(max(v, -1), 1)*0.5 + 0.5) * 255) }
+
 // preview is what a latent frame will look like, one pixel for each latent pixel: a hint, made without the VAE.
 func preview(z *Latent, frame int) *media.Picture {
 	one := z.Slice(frame, frame+1)

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 )
@@ -20,6 +21,7 @@ type Checkpoint struct {
 	Seed        uint64 // of the clip: who drew it at random needs it to ask for the same clip again
 	Latents     []float32
 	Solver      sampler.State
+	Reuse       sampler.ReuseState // empty if the clip's quality computes every step
 }
 
 // checkpointHeader precedes the numbers in a stored checkpoint.
@@ -31,19 +33,35 @@ type checkpointHeader struct {
 	Order       int    `json:"order"`
 	Values      int    `json:"values"`      // of the latents, and of each array below
 	Predictions int    `json:"predictions"` // arrays
+
+	Reuse *reuseHeader `json:"reuse,omitempty"` // with three arrays more
+}
+
+// reuseHeader is ReuseState without its arrays.
+type reuseHeader struct {
+	Timestep int64   `json:"timestep"`
+	Rate     float64 `json:"rate"`
+	Error    float64 `json:"error"`
+	Spared   int     `json:"spared"`
 }
 
 const checkpointFormat = "humo-checkpoint-1"
 
 // MarshalBinary encodes the checkpoint: a JSON line, little-endian float32 arrays (latents, corrected latents,
-// predictions), and the SHA-256 of both, so that half a file is never taken for a whole one.
+// predictions, and of a reuse state input, velocity and before), and the SHA-256 of both, so that half a file is never taken for a whole one.
 func (c *Checkpoint) MarshalBinary() ([]byte, error) {
-	h := checkpointHeader{checkpointFormat, c.Fingerprint, c.Seed, c.Solver.Step, c.Solver.Order, len(c.Latents), len(c.Solver.Predictions)}
+	h := checkpointHeader{Format: checkpointFormat, Fingerprint: c.Fingerprint, Seed: c.Seed, Step: c.Solver.Step, Order: c.Solver.Order,
+		Values: len(c.Latents), Predictions: len(c.Solver.Predictions)}
+	arrays := slices.Concat([][]float32{c.Latents, c.Solver.Corrected}, c.Solver.Predictions)
+	if r := &c.Reuse; r.Input != nil {
+		h.Reuse = &reuseHeader{r.Timestep, r.Rate, r.Error, r.Spared}
+		arrays = append(arrays, r.Input, r.Velocity, r.Before)
+	}
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(h); err != nil {
 		return nil, err
 	}
-	for _, a := range slices.Concat([][]float32{c.Latents, c.Solver.Corrected}, c.Solver.Predictions) {
+	for _, a := range arrays {
 		if len(a) != h.Values {
 			return nil, fmt.Errorf("a checkpoint of arrays of %d and %d values", h.Values, len(a))
 		}
@@ -67,7 +85,12 @@ func (c *Checkpoint) UnmarshalBinary(data []byte) error {
 	if err := json.Unmarshal(line, &h); err != nil || h.Format != checkpointFormat {
 		return bad.Because(err)
 	}
-	if h.Values < 1 || h.Predictions < 1 || h.Predictions > 2 || len(numbers) != 4*h.Values*(2+h.Predictions) {
+	arrays := 2 + h.Predictions
+	if h.Reuse != nil {
+		arrays += 3
+	}
+	// The first bound keeps the product from overflowing: the checkpoint may be anybody's who writes to the bucket.
+	if h.Values < 1 || h.Values > len(numbers)/4 || h.Predictions < 1 || h.Predictions > 2 || len(numbers) != 4*h.Values*arrays {
 		return bad
 	}
 	next := func() []float32 {
@@ -82,6 +105,10 @@ func (c *Checkpoint) UnmarshalBinary(data []byte) error {
 	for range h.Predictions {
 		c.Solver.Predictions = append(c.Solver.Predictions, next())
 	}
+	if r := h.Reuse; r != nil {
+		c.Reuse = sampler.ReuseState{Input: next(), Velocity: next(), Before: next(),
+			Timestep: r.Timestep, Rate: r.Rate, Error: r.Error, Spared: r.Spared}
+	}
 	return nil
 }
 
@@ -90,13 +117,19 @@ func (c *Checkpoint) fits(fingerprint string, steps, values int) bool {
 	return c != nil && c.Fingerprint == fingerprint && len(c.Latents) == values && c.Solver.Step > 0 && c.Solver.Step < steps
 }
 
-// fingerprint is a hash of everything that decides a clip's numbers but for the model's weights.
-func fingerprint(s *Spec, in *Material, frames int) (string, error) {
+// fingerprint is a hash of everything that decides a clip's numbers but for the model's weights and the hardware.
+func fingerprint(s *Spec, in *Material, frames int, dtype checkpoint.DType) (string, error) {
 	sum := sha256.New()
 	numbers := []any{s.Variant, s.Mode, s.Prompt, s.NegativePrompt, frames, s.Width, s.Height, s.FPS, s.Steps, s.Shift, s.Seed,
 		s.ScaleT, s.ScaleA, s.ScaleI, s.StepChange, s.IsolateVocals, len(in.Wave), len(in.Pictures)}
-	if s.Quality == Fast || len(s.LoRAs) > 0 { // a clip without either keeps the fingerprint of older workers
+	if s.Quality == Fast || s.Quality == Balanced || len(s.LoRAs) > 0 { // others keep the fingerprint of older workers
 		numbers = append(numbers, s.Quality, s.LoRAs)
+	}
+	if s.Quality == Balanced {
+		numbers = append(numbers, sampler.BalancedGate, sampler.BalancedThreshold)
+	}
+	if dtype != checkpoint.F32 {
+		numbers = append(numbers, nameOf(dtype))
 	}
 	if err := json.NewEncoder(sum).Encode(numbers); err != nil {
 		return "", err

@@ -19,6 +19,7 @@ const (
 	TA         = sampler.ModeTA
 	TIA        = sampler.ModeTIA
 	Exact      = sampler.Exact
+	Balanced   = sampler.Balanced
 	Fast       = sampler.Fast
 )
 
@@ -50,8 +51,10 @@ type Spec struct {
 
 	StepChange int // 17B TIA: the timestep at which guidance switches; 0: the reference's 980
 
-	Quality Quality // Fast: one pass, without guidance, of a 17B that a LoRA has distilled; "": Exact
-	LoRAs   []LoRA  // beside the transformer's layers; Fast without any takes the distilled one of the LoRA folder
+	// Quality Balanced leaves passes out where they count least, Fast is one pass, without guidance, of a 17B that a LoRA has
+	// distilled; "": Exact.
+	Quality Quality
+	LoRAs   []LoRA // beside the transformer's layers; Fast without any takes the distilled one of the LoRA folder
 
 	// What a caller may follow, or carry over from a run that was broken off. All optional; the funcs are called between
 	// two steps and must not block.
@@ -95,6 +98,15 @@ type Clip struct {
 	Height   int
 	Duration float64 // seconds
 	Seed     uint64
-	LoRAs    []LoRA            // that made it, with the hashes of their files
+	LoRAs    []LoRA // that made it, with the hashes of their files
+	Passes   Passes
 	Timings  map[Stage]float64 // seconds
+	Compute  float64           // seconds of all stages in which ONNX Runtime ran a network, for this clip or one made beside it
+}
+
+// Passes says what became of the calls of the transformer that the plan of a clip has, passes × steps.
+type Passes struct {
+	Run    int `json:"run"`
+	Reused int `json:"reused"` // of steps whose velocity came from an earlier one (sampler.Reuse)
+	Gated  int `json:"gated"`  // left out of late steps (sampler.BalancedGate)
 }

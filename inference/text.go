@@ -26,17 +26,16 @@ type TextEncoder struct {
 
 // textNetwork is the tokenizer and the encoder.
 type textNetwork struct {
-	rt        *ort.Runtime
+	site
 	net       *umt5.Encoder
 	tokenizer *umt5.Tokenizer
-	decompose bool
 }
 
 // TextEmbedding is an encoded prompt: Data is [Rows, Dim].
 type TextEmbedding = textcache.Embedding
 
 // openTextNetwork reads the names of the checkpoint and the tokenizer; weights stay in their file.
-func openTextNetwork(rt *ort.Runtime, checkpointFile, tokenizerFile string) (*textNetwork, []string, error) {
+func openTextNetwork(s site, checkpointFile, tokenizerFile string) (*textNetwork, []string, error) {
 	tokenizer, err := umt5.OpenTokenizer(tokenizerFile)
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +48,7 @@ func openTextNetwork(rt *ort.Runtime, checkpointFile, tokenizerFile string) (*te
 	if err != nil {
 		return nil, nil, err
 	}
-	return &textNetwork{rt: rt, net: net, tokenizer: tokenizer}, unused, nil
+	return &textNetwork{site: s, net: net, tokenizer: tokenizer}, unused, nil
 }
 
 // Open opens the network, if it is not open yet: names and sizes are checked.
@@ -122,7 +121,7 @@ func (t *textNetwork) encodeIDs(ctx context.Context, ids []int32) (e *TextEmbedd
 		}
 	}
 	n := int64(len(ids))
-	chain, err := t.rt.NewChain(t.net.Network(n), ort.ChainOptions{Decompose: t.decompose})
+	chain, err := t.chain(t.net.Network(n), ort.ChainOptions{})
 	if err != nil {
 		return nil, err
 	}

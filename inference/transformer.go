@@ -10,83 +10,133 @@ import (
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
-// Transformer runs HuMo's DiT.
+// Transformer runs HuMo's DiT on one device.
 type Transformer struct {
-	rt        *ort.Runtime
-	ix        *checkpoint.Index
-	net       *wan.DiT
-	decompose bool
+	site
+	ix  *checkpoint.Index
+	net *wan.DiT
 }
 
-// OpenTransformer reads the names of the checkpoint; weights stay in their files.
-func OpenTransformer(rt *ort.Runtime, checkpointFile string) (*Transformer, []string, error) {
+// openTransformer reads the names of the checkpoint; weights stay in their files.
+func openTransformer(s site, checkpointFile string) (*Transformer, []string, error) {
 	ix, err := checkpoint.Open(checkpointFile)
 	if err != nil {
 		return nil, nil, err
 	}
+	return newTransformer(s, ix)
+}
+
+func newTransformer(s site, ix *checkpoint.Index) (*Transformer, []string, error) {
 	net, unused, err := wan.LoadDiT(ix)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Transformer{rt: rt, ix: ix, net: net}, unused, nil
+	net.Compute = s.compute()
+	return &Transformer{site: s, ix: ix, net: net}, unused, nil
+}
+
+// on is the same transformer on another device of the same type.
+func (t *Transformer) on(d *device) *Transformer {
+	other := *t
+	other.device = d
+	return &other
 }
 
 // Conditioned reports whether the model takes a mask and condition latents beside its latents (17B).
 func (t *Transformer) Conditioned() bool { return t.net.Conditioned() }
 
-// EmbedText prepares a prompt for the blocks: [512, D]. The caller closes the result.
-func (t *Transformer) EmbedText(ctx context.Context, text *TextEmbedding) (*ort.Tensor, error) {
+// Keys are what all blocks attend of a text or of a voice track: keys and values by the names under which a pass reads
+// them. They are the same in every pass of a clip, and lie on the transformer's device.
+type Keys map[string]*ort.Tensor
+
+// Close frees them.
+func (k Keys) Close() error { return ort.CloseAll(k) }
+
+// TextKeys prepares a prompt for the blocks. The caller closes the result.
+func (t *Transformer) TextKeys(ctx context.Context, text *TextEmbedding) (Keys, error) {
 	padded := make([]float32, wan.ContextRows*int(t.net.TextDim()))
 	copy(padded, text.Data)
 	in, err := ort.FromFloat32s([]int64{wan.ContextRows, t.net.TextDim()}, padded)
 	if err != nil {
 		return nil, err
 	}
-	return t.once(ctx, t.net.TextNetwork(), map[string]*ort.Tensor{"text": in}, "context")
+	return t.once(ctx, t.net.TextKeysNetwork(), map[string]*ort.Tensor{"text": in}, true)
 }
 
-// EmbedAudio prepares audio windows [frames, 8, 5, C] for the blocks: [frames, 16, A]. The caller closes the result.
-func (t *Transformer) EmbedAudio(ctx context.Context, windows []float32, frames int) (*ort.Tensor, error) {
+// AudioKeys prepares audio windows [frames, 8, 5, C] for the blocks. The caller closes the result.
+func (t *Transformer) AudioKeys(ctx context.Context, windows []float32, frames int) (Keys, error) {
 	in, err := ort.FromFloat32s([]int64{int64(frames), t.net.AudioFeatures()}, windows)
 	if err != nil {
 		return nil, err
 	}
-	return t.once(ctx, t.net.AudioNetwork(int64(frames)), map[string]*ort.Tensor{"audio": in}, "audio_tokens")
+	return t.once(ctx, t.net.AudioKeysNetwork(int64(frames)), map[string]*ort.Tensor{"audio": in}, true)
 }
 
-// once builds, runs and frees a network that is needed once per clip, and returns its one result.
-func (t *Transformer) once(ctx context.Context, n *graph.Network, in map[string]*ort.Tensor, result string) (out *ort.Tensor, err error) {
-	chain, err := t.rt.NewChain(n, ort.ChainOptions{Decompose: t.decompose})
+// AudioTokens projects audio windows [frames, 8, 5, C] to the tokens [frames, 16, A] that AudioKeys makes keys and values
+// of. It serves the golden tests.
+func (t *Transformer) AudioTokens(ctx context.Context, windows []float32, frames int) (*ort.Tensor, error) {
+	in, err := ort.FromFloat32s([]int64{int64(frames), t.net.AudioFeatures()}, windows)
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.once(ctx, t.net.AudioNetwork(int64(frames)), map[string]*ort.Tensor{"audio": in}, false)
+	return out["audio_tokens"], err
+}
+
+// Block runs block i alone: x is [tokens, D], e0 [6, D], context [rows, D] and audio [F, 16, A]. It serves the golden tests.
+func (t *Transformer) Block(ctx context.Context, i int, size wan.Grid, x, e0, text, audio *ort.Tensor) (*ort.Tensor, error) {
+	cos, sin, err := rotaryTensors(size)
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.once(ctx, t.net.BlockNetwork(i, size, text.Shape()[0]), map[string]*ort.Tensor{"x": x, "e0": e0, "context": text,
+		"audio_tokens": audio, "rope_cos": cos, "rope_sin": sin}, false)
+	return out["x"], err
+}
+
+// once builds, runs and frees a network that is needed once per clip; its results may stay on the device.
+func (t *Transformer) once(ctx context.Context, n *graph.Network, in map[string]*ort.Tensor, stay bool) (out map[string]*ort.Tensor, err error) {
+	var o ort.ChainOptions
+	if stay {
+		o.Keep = n.Outputs
+	}
+	chain, err := t.chain(n, o)
 	if err != nil {
 		return nil, err
 	}
 	defer closing(chain, &err)
-	results, err := chain.Run(ctx, in, nil)
-	if err != nil {
-		return nil, err
-	}
-	return results[result], nil
+	return chain.Run(ctx, in, nil)
 }
 
 // Forward is the transformer at one size, ready to run. It may be used by one goroutine at a time.
 type Forward struct {
-	t        *Transformer
-	size     wan.Grid
-	chain    *ort.Chain
-	cos, sin *ort.Tensor
+	t      *Transformer
+	size   wan.Grid
+	chain  *ort.Chain
+	rotary Keys
 }
 
 // Prepare builds the graph of one size and its sessions.
-func (t *Transformer) Prepare(size wan.Grid) (*Forward, error) {
-	chain, err := t.rt.NewChain(t.net.Network(size), ort.ChainOptions{Join: true, Decompose: t.decompose})
-	if err != nil {
-		return nil, err
+func (t *Transformer) Prepare(ctx context.Context, size wan.Grid) (f *Forward, err error) {
+	f = &Forward{t: t, size: size, rotary: Keys{}}
+	defer func() {
+		if err != nil {
+			f, err = nil, errors.Join(err, f.Close())
+		}
+	}()
+	if f.chain, err = t.chain(t.net.PassNetwork(size), ort.ChainOptions{Join: true}); err != nil {
+		return f, err
 	}
 	cos, sin, err := rotaryTensors(size)
 	if err != nil {
-		return nil, errors.Join(err, chain.Close())
+		return f, err
 	}
-	return &Forward{t: t, size: size, chain: chain, cos: cos, sin: sin}, nil
+	for name, table := range map[string]*ort.Tensor{"rope_cos": cos, "rope_sin": sin} {
+		if f.rotary[name], err = t.upload(ctx, table); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 func rotaryTensors(size wan.Grid) (cos, sin *ort.Tensor, err error) {
@@ -99,35 +149,42 @@ func rotaryTensors(size wan.Grid) (cos, sin *ort.Tensor, err error) {
 	return cos, sin, err
 }
 
-// Run predicts the velocity [16, F, h, w] of latents [in, F, h, w] at a timestep, with the results of EmbedText and
-// EmbedAudio as conditions. Ending ctx stops it within one operator.
-func (f *Forward) Run(ctx context.Context, latents []float32, timestep int64, text, audio *ort.Tensor) ([]float32, error) {
-	x, err := ort.FromFloat32s([]int64{f.t.net.InChannels(), f.size.Frames, f.size.Height, f.size.Width}, latents)
+// Latents brings latents [in, F, h, w] to the device, for as many passes as read them. The caller closes the result, and
+// keeps data as it is until then.
+func (f *Forward) Latents(ctx context.Context, data []float32) (*ort.Tensor, error) {
+	x, err := ort.FromFloat32s([]int64{f.t.net.InChannels(), f.size.Frames, f.size.Height, f.size.Width}, data)
 	if err != nil {
 		return nil, err
 	}
+	return f.t.upload(ctx, x)
+}
+
+// Run predicts the velocity [16, F, h, w] of latents at a timestep, with the results of TextKeys and AudioKeys as
+// conditions. Ending ctx stops it within one operator.
+func (f *Forward) Run(ctx context.Context, latents *ort.Tensor, timestep int64, text, audio Keys) ([]float32, error) {
 	dim := f.t.net.FrequencyDim()
 	time, err := ort.FromFloat32s([]int64{1, dim}, wan.TimestepEmbedding(timestep, dim))
 	if err != nil {
 		return nil, err
 	}
-	results, err := f.chain.Run(ctx, map[string]*ort.Tensor{"latents": x, "time": time, "context": text,
-		"audio_tokens": audio, "rope_cos": f.cos, "rope_sin": f.sin}, nil)
+	in := map[string]*ort.Tensor{"latents": latents, "time": time}
+	for _, shared := range []Keys{f.rotary, text, audio} {
+		for name, t := range shared {
+			in[name] = t
+		}
+	}
+	results, err := f.chain.Run(ctx, in, nil)
 	if err != nil {
 		return nil, err
 	}
 	return ort.Float32s(results, "velocity")
 }
 
-// Block runs block i alone: x is [tokens, D], e0 [6, D], context [rows, D] and audio [F, 16, A]. It serves the golden tests.
-func (t *Transformer) Block(ctx context.Context, i int, size wan.Grid, x, e0, text, audio *ort.Tensor) (*ort.Tensor, error) {
-	cos, sin, err := rotaryTensors(size)
-	if err != nil {
-		return nil, err
-	}
-	return t.once(ctx, t.net.BlockNetwork(i, size, text.Shape()[0]), map[string]*ort.Tensor{"x": x, "e0": e0, "context": text,
-		"audio_tokens": audio, "rope_cos": cos, "rope_sin": sin}, "x")
-}
-
 // Close frees the sessions.
-func (f *Forward) Close() error { return f.chain.Close() }
+func (f *Forward) Close() error {
+	err := f.rotary.Close()
+	if f.chain != nil {
+		err = errors.Join(err, f.chain.Close())
+	}
+	return err
+}

@@ -15,19 +15,18 @@ import (
 // VAE runs Wan 2.1's VAE: frames to latents and back, chunk by chunk, so that no clip is ever in memory as a whole.
 // Methods may be called from several goroutines, each of which then takes the memory of a run.
 type VAE struct {
-	rt        *ort.Runtime
-	net       *wan.VAE
-	decompose bool
+	site
+	net *wan.VAE
 }
 
-// NewVAE reads the names of the checkpoint; weights stay in their file. It fails with one fault that lists all missing
+// newVAE reads the names of the checkpoint; weights stay in their file. It fails with one fault that lists all missing
 // tensors of both halves; unused lists those that neither half asks for.
-func NewVAE(rt *ort.Runtime, ix *checkpoint.Index) (v *VAE, unused []string, err error) {
+func newVAE(s site, ix *checkpoint.Index) (v *VAE, unused []string, err error) {
 	net, unused, err := wan.LoadVAE(ix)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &VAE{rt: rt, net: net}, unused, nil
+	return &VAE{site: s, net: net}, unused, nil
 }
 
 // Encode maps a clip [3, frames, height, width] with values in [-1, 1] to the normalised mean of its latents. Frames beyond
@@ -98,16 +97,24 @@ func (v *VAE) encode(ctx context.Context, frames, height, width int, read func(f
 	return z, nil
 }
 
-// Decode maps latents to 1+4·(frames-1) video frames and gives each to yield as soon as its chunk is decoded: [3, 8h, 8w]
-// with values clamped to [-1, 1], valid until yield returns. progress counts latent frames and may be nil. An error of
-// yield ends the decoding and is returned.
-func (v *VAE) Decode(ctx context.Context, z *Latent, yield func(frame []float32) error, progress func(done, total int)) (err error) {
+// Decode maps latents to 1+4·(frames-1) video frames and gives each to yield as soon as its chunk is decoded: RGB bytes [8h,
+// 8w, 3], valid until yield returns. progress counts latent frames and may be nil. An error of yield ends the decoding and
+// is returned.
+func (v *VAE) Decode(ctx context.Context, z *Latent, yield func(rgb []byte) error, progress func(done, total int)) error {
+	return v.decode(ctx, z, v.net.PictureNetwork, func(frame *ort.Tensor) error { return yield(frame.Bytes()) }, progress)
+}
+
+// DecodeFloats is Decode with frames [3, 8h, 8w] of values clamped to [-1, 1]. It serves the golden tests.
+func (v *VAE) DecodeFloats(ctx context.Context, z *Latent, yield func(frame []float32) error, progress func(done, total int)) error {
+	return v.decode(ctx, z, v.net.DecoderNetwork, func(frame *ort.Tensor) error { return yield(frame.Float32s()) }, progress)
+}
+
+func (v *VAE) decode(ctx context.Context, z *Latent, network func(height, width int64, chunk wan.Chunk) *graph.Network,
+	yield func(*ort.Tensor) error, progress func(done, total int)) (err error) {
 	if progress == nil {
 		progress = func(int, int) {}
 	}
-	run := v.start(z.Frames, func(chunk wan.Chunk) *graph.Network {
-		return v.net.DecoderNetwork(int64(z.Height), int64(z.Width), chunk)
-	})
+	run := v.start(z.Frames, func(chunk wan.Chunk) *graph.Network { return network(int64(z.Height), int64(z.Width), chunk) })
 	defer closing(run, &err)
 	progress(0, z.Frames)
 	for i := range z.Frames {
@@ -120,7 +127,7 @@ func (v *VAE) Decode(ctx context.Context, z *Latent, yield func(frame []float32)
 			return err
 		}
 		for name := range chunkFrames(i) {
-			if err := yield(out[wan.FrameName(name)].Float32s()); err != nil {
+			if err := yield(out[wan.FrameName(name)]); err != nil {
 				return errors.Join(err, ort.CloseAll(out))
 			}
 		}
@@ -183,7 +190,7 @@ func (r *vaeRun) prepare() error {
 	}
 	n := r.network(kind)
 	var err error
-	if r.chain, err = r.v.rt.NewChain(n, ort.ChainOptions{Decompose: r.v.decompose}); err != nil {
+	if r.chain, err = r.v.chain(n, ort.ChainOptions{}); err != nil {
 		return err
 	}
 	return r.zero(n)

@@ -18,6 +18,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/plan"
 )
 
 const (
@@ -55,7 +56,7 @@ func openVAE(t *testing.T) *VAE {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, unused, err := NewVAE(rt, ix)
+	v, unused, err := newVAE(site{rt: rt, network: plan.VAE, device: cpu(checkpoint.F32)}, ix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func openVAE(t *testing.T) *VAE {
 func decode(t *testing.T, v *VAE, z *Latent) []float32 {
 	t.Helper()
 	var frames [][]float32
-	err := v.Decode(t.Context(), z, func(frame []float32) error {
+	err := v.DecodeFloats(t.Context(), z, func(frame []float32) error {
 		frames = append(frames, slices.Clone(frame))
 		return nil
 	}, nil)
@@ -187,7 +188,7 @@ func TestZeroVAESettles(t *testing.T) {
 func TestVAEStreams(t *testing.T) {
 	v := openVAE(t)
 	var got []string
-	err := v.Decode(t.Context(), NewLatent(3, 2, 2), func(frame []float32) error {
+	err := v.DecodeFloats(t.Context(), NewLatent(3, 2, 2), func(frame []float32) error {
 		got = append(got, fmt.Sprintf("frame of %d", len(frame)))
 		return nil
 	}, func(done, total int) { got = append(got, fmt.Sprintf("%d/%d", done, total)) })
@@ -206,7 +207,7 @@ func TestVAEStops(t *testing.T) {
 	v := openVAE(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	frames := 0
-	err := v.Decode(ctx, NewLatent(4, 2, 2), func([]float32) error {
+	err := v.Decode(ctx, NewLatent(4, 2, 2), func([]byte) error {
 		frames++
 		cancel()
 		return nil
@@ -218,7 +219,7 @@ func TestVAEStops(t *testing.T) {
 		t.Error(err)
 	}
 	broken := errors.New("the pipe is gone")
-	if err := v.Decode(t.Context(), NewLatent(2, 2, 2), func([]float32) error { return broken }, nil); !errors.Is(err, broken) {
+	if err := v.Decode(t.Context(), NewLatent(2, 2, 2), func([]byte) error { return broken }, nil); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }
@@ -247,7 +248,7 @@ func TestVAECheckpoint(t *testing.T) {
 	for _, name := range gone {
 		delete(lacking.Tensors, name)
 	}
-	_, _, err = NewVAE(nil, &lacking)
+	_, _, err = newVAE(site{}, &lacking)
 	if fault.CodeOf(err) != "missing_tensors" {
 		t.Fatal(err)
 	}
@@ -262,7 +263,7 @@ func TestVAECheckpoint(t *testing.T) {
 			odd := *ix
 			odd.Tensors = maps.Clone(ix.Tensors)
 			odd.Tensors[name] = &checkpoint.Tensor{Name: name, DType: checkpoint.F32, Shape: shape, Stride: make([]int64, len(shape))}
-			if _, _, err := NewVAE(nil, &odd); fault.CodeOf(err) != "wrong_shape" {
+			if _, _, err := newVAE(site{}, &odd); fault.CodeOf(err) != "wrong_shape" {
 				t.Errorf("%s as %v: %v", name, shape, err)
 			}
 		}

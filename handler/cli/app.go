@@ -27,6 +27,9 @@ type Engine interface {
 
 	// Prepare makes ready what clips of a variant need, so that the first does not wait for it.
 	Prepare(ctx context.Context, v inference.Variant) error
+
+	// Machine is what computes.
+	Machine() inference.Machine
 }
 
 // Rooms is what the commands need of the other rooms.

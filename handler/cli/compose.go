@@ -16,16 +16,21 @@ import (
 // realRooms puts the real rooms together: the only place that does.
 func realRooms() Rooms {
 	return Rooms{
-		OpenEngine: func(s Settings, log zerolog.Logger) (Engine, error) {
-			return inference.Open(s.Inference, log)
-		},
-		Examine: func(s Settings, log zerolog.Logger) (Examiner, error) {
-			return inference.Open(s.Inference, log)
-		},
-		WriteDemo: weights.WriteDemo,
-		Wanted:    weights.Wanted,
-		Parity:    runParity,
+		OpenEngine: func(s Settings, log zerolog.Logger) (Engine, error) { return openEngine(s, log) },
+		Examine:    func(s Settings, log zerolog.Logger) (Examiner, error) { return openEngine(s, log) },
+		WriteDemo:  weights.WriteDemo,
+		Wanted:     weights.Wanted,
+		Parity:     runParity,
 	}
+}
+
+// openEngine opens the engine on as many cards as the configuration file allows.
+func openEngine(s Settings, log zerolog.Logger) (*inference.Engine, error) {
+	var err error
+	if s.Inference.Device.MaxGPUs, err = s.Jobs.Cards(); err != nil {
+		return nil, err
+	}
+	return inference.Open(s.Inference, log)
 }
 
 // store is an open store.

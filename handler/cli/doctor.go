@@ -16,6 +16,7 @@ import (
 type Examiner interface {
 	io.Closer
 	Runtime() (version, library string)
+	Machine() inference.Machine
 	Plan(v inference.Variant, job plan.Job) (*plan.Plan, error)
 }
 

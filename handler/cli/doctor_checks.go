@@ -16,8 +16,10 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
+	"github.com/humo-worker/humo-worker/handler"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/gpu"
 	"github.com/humo-worker/humo-worker/inference/memory"
 	"github.com/humo-worker/humo-worker/inference/plan"
 	"github.com/humo-worker/humo-worker/inference/weights"
@@ -60,6 +62,7 @@ func (r *report) machine(s Settings) {
 	const group = "machine"
 	host := inference.Host()
 	r.add(group, noted, host.Device, strings.TrimPrefix(fmt.Sprintf("%s, %d cores", host.CPU, host.Cores), ", "), "")
+	r.cards(gpu.Find())
 	if free, ok := memory.Available(); ok {
 		r.add(group, noted, "memory", weights.Size(free)+" may be taken", "")
 	}
@@ -68,6 +71,23 @@ func (r *report) machine(s Settings) {
 		if dir := existing(place.dir); unix.Statfs(dir, &st) == nil {
 			r.add(group, noted, "disk", fmt.Sprintf("%s free for %s, %s", weights.Size(int64(min(float64(st.Bavail)*float64(st.Bsize), 1<<62))), place.name, place.dir), "")
 		}
+	}
+}
+
+// cards lists the GPUs that this process may use, used or not. That there are none is no problem: the CPU computes too.
+func (r *report) cards(found gpu.Found) {
+	const group = "machine"
+	for _, c := range found.Cards {
+		text := fmt.Sprintf("%s, %s of %s free, compute capability %s, driver %s", c.Name, weights.Size(c.Free), weights.Size(c.Total), c.Capability(), c.Driver)
+		cure := ""
+		if !c.Runs() {
+			text += "; ONNX Runtime holds no code for it"
+			cure = "use a card of compute capability 7.5, 8.x, 9.0 or 12.x"
+		}
+		r.add(group, noted, fmt.Sprintf("GPU %d", c.Ordinal), text, cure)
+	}
+	if found.Reason != nil {
+		r.add(group, noted, "GPUs", found.Reason.Error(), "")
 	}
 }
 
@@ -182,12 +202,18 @@ func (r *report) weights(s Settings) {
 func (r *report) engine(rooms Rooms, s Settings, log zerolog.Logger) {
 	e, err := rooms.Examine(s, log)
 	if err != nil {
-		r.add("engine", failed, "ONNX Runtime", sentence(err), "run make setup, or set ONNXRUNTIME_LIB to a libonnxruntime.so.1")
+		if fault.CodeOf(err) == "onnxruntime_missing" {
+			r.add("engine", failed, "ONNX Runtime", sentence(err), "run make setup, or set ONNXRUNTIME_LIB to a libonnxruntime.so.1")
+		} else {
+			r.add("engine", failed, "device", handler.ProblemsOf(err)[0].Error(), "")
+		}
 		return
 	}
 	defer e.Close() //nolint:errcheck // the process ends
 	version, library := e.Runtime()
 	r.add("engine", passed, "ONNX Runtime", version+", "+library, "")
+	m := e.Machine()
+	r.add("engine", passed, "device", fmt.Sprintf("%s, by the %s provider; the transformer computes in %s", m.Device, m.Provider, m.DType), "")
 	job, err := s.Jobs.DefaultJob()
 	if err != nil {
 		return // a finding of the settings'

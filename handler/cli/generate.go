@@ -35,7 +35,7 @@ var generateFlags = []struct {
 	{"scale-a", "scale_a", "x", "guidance scale of the audio (default: the model's)"},
 	{"scale-i", "scale_i", "x", "guidance scale of the pictures, 1.7B only (default: the model's)"},
 	{"step-change", "step_change", "n", "timestep at which the guidance changes, 17B with pictures only (default 980)"},
-	{"quality", "quality", "exact|fast", "fast: a few unguided steps of the 17B with a step-distilled LoRA (default exact)"},
+	{"quality", "quality", "exact|balanced|fast", "balanced: some passes spared; fast: a few unguided steps of the 17B with a step-distilled LoRA (default exact)"},
 	{"isolate-vocals", "isolate_vocals", "bool", "let the model hear the voice without music and noise"},
 	{"dry-run", "dry_run", "bool", "check everything and estimate the time; make nothing"},
 }

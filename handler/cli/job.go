@@ -105,6 +105,16 @@ func (l *lateEngine) Prepare(ctx context.Context, v inference.Variant) error {
 	return engine.Prepare(ctx, v)
 }
 
+// machine is what computes, if the engine is open: nothing is opened for the question. It may wait for an opening.
+func (l *lateEngine) machine() (m inference.Machine, open bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine == nil {
+		return m, false
+	}
+	return l.engine.Machine(), true
+}
+
 func (l *lateEngine) get() (Engine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -18,7 +19,6 @@ import (
 	"github.com/humo-worker/humo-worker/handler/localapi/page"
 	"github.com/humo-worker/humo-worker/handler/runpod"
 	"github.com/humo-worker/humo-worker/inference"
-	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 	"github.com/humo-worker/humo-worker/storage"
 )
@@ -103,7 +103,7 @@ func (a *App) openServer(settings Settings, log *runpod.Log) (server *localapi.S
 		},
 		Quick: isDryRun, Prepare: func(ctx context.Context) error { return engine.Prepare(ctx, jobs.Variant()) },
 		Page: page.Handler(bucketOrigins(settings.Bucket)...), Webhooks: fetch.NewClient(settings.Jobs.Fetch).HTTP(), UploadDir: uploads,
-		Endpoint: newEndpointInfo(jobs.Variant()),
+		Endpoint: func() any { return describe(settings, jobs.Variant(), engine) },
 	}
 	if local, ok := store.(*storage.Local); ok {
 		server.Files = local.Files()
@@ -116,7 +116,9 @@ func (a *App) openServer(settings Settings, log *runpod.Log) (server *localapi.S
 type endpointInfo struct {
 	Variant        inference.Variant               `json:"variant"` // of jobs that do not say
 	Models         map[inference.Variant]modelInfo `json:"models"`
-	NegativePrompt string                          `json:"negative_prompt"` // of jobs without one
+	NegativePrompt string                          `json:"negative_prompt"`  // of jobs without one
+	Device         string                          `json:"device,omitempty"` // what computes; known once the engine is open
+	LoRAs          []string                        `json:"loras,omitempty"`  // that jobs may name
 }
 
 type modelInfo struct {
@@ -125,12 +127,18 @@ type modelInfo struct {
 	ScaleI float64 `json:"scale_i"`
 }
 
-func newEndpointInfo(variant inference.Variant) endpointInfo {
-	info := endpointInfo{variant, map[inference.Variant]modelInfo{}, umt5.DefaultNegativePrompt}
+// describe leaves out what cannot be told: a job will say why.
+func describe(settings Settings, variant inference.Variant, engine *lateEngine) endpointInfo {
+	info := endpointInfo{Variant: variant, Models: map[inference.Variant]modelInfo{}, NegativePrompt: umt5.DefaultNegativePrompt}
 	for _, v := range []inference.Variant{inference.Variant1B, inference.Variant17B} {
-		scales := sampler.DefaultScales(v)
-		info.Models[v] = modelInfo{scales.Text, scales.Audio, scales.Image}
+		if scales, err := settings.Jobs.ScalesOf(v); err == nil {
+			info.Models[v] = modelInfo{scales.Text, scales.Audio, scales.Image}
+		}
 	}
+	if m, open := engine.machine(); open {
+		info.Device = fmt.Sprintf("%s, %s", m.Device, m.DType)
+	}
+	info.LoRAs, _ = settings.Inference.LoRA.Folder(settings.Inference.Weights.Dir()).Names()
 	return info
 }
 

@@ -256,9 +256,13 @@ func (s *Server) dropUpload(w http.ResponseWriter, _ *http.Request, id string) e
 }
 
 func (s *Server) info(w http.ResponseWriter, _ *http.Request, _ string) error {
+	var endpoint any
+	if s.Endpoint != nil {
+		endpoint = s.Endpoint()
+	}
 	write(w, http.StatusOK, Info{
 		Version: s.Version, Concurrency: s.Config.Concurrency, KeyRequired: s.Config.Key != "",
-		Endpoint: s.Endpoint, Limits: Limits{Run: maxRunBody, RunSync: maxRunSyncBody, Upload: maxUpload, Uploads: maxUploads, Queue: s.Config.Queue},
+		Endpoint: endpoint, Limits: Limits{Run: maxRunBody, RunSync: maxRunSyncBody, Upload: maxUpload, Uploads: maxUploads, Queue: s.Config.Queue},
 	})
 	return nil
 }

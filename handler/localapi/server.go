@@ -48,8 +48,8 @@ type Server struct {
 	// UploadDir is an empty folder for the files that clients send. Its owner removes it.
 	UploadDir string
 
-	// Endpoint is what else a client may want to know of the handler; it becomes JSON.
-	Endpoint any
+	// Endpoint says what else a client may want to know of the handler; it becomes JSON.
+	Endpoint func() any
 
 	// WorkerID stands in the status of jobs.
 	WorkerID string

@@ -177,7 +177,11 @@ func (w *worker) until(t testing.TB, id, state string) (s status) {
 // The whole way on the demo bundle: a clip, its files in ranges, what is wrong with a job, an upload, a dry run beside a
 // clip, a cancellation; then SIGTERM. Nothing that is secret or private is logged, and nothing is left behind.
 func TestServe(t *testing.T) {
-	w := startWorker(t, "RUNPOD_LOG_LEVEL=DEBUG")
+	config := filepath.Join(t.TempDir(), "generate.yaml")
+	if err := os.WriteFile(config, []byte("variant: 1.7B\ngeneration: {scale_t: 2.5}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := startWorker(t, "RUNPOD_LOG_LEVEL=DEBUG", "HUMO_CONFIG="+config, "HUMO_GPUS=none")
 	var done status
 	w.ask(t, "POST", "/runsync", brief, &done)
 	if done.Status != "COMPLETED" || done.Output.Frames != 5 {
@@ -207,6 +211,18 @@ func TestServe(t *testing.T) {
 	}
 	if code, manifest := w.request(t, "GET", strings.TrimPrefix(done.Output.ManifestURL, w.base), ""); code != 200 || !json.Valid(manifest) {
 		t.Errorf("the manifest: %d %s", code, manifest)
+	}
+
+	var info struct {
+		Endpoint struct {
+			Variant, Device string
+			Models          map[string]struct {
+				Text float64 `json:"scale_t"`
+			}
+		}
+	}
+	if w.ask(t, "GET", "/info", "", &info); info.Endpoint.Variant != "1.7B" || info.Endpoint.Device != "CPU, fp32" || info.Endpoint.Models["1.7B"].Text != 2.5 || info.Endpoint.Models["17B"].Text != 5 {
+		t.Errorf("/info: %+v", info)
 	}
 
 	var bad status

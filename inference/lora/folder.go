@@ -6,6 +6,8 @@
 package lora
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,7 +112,8 @@ func (f Folder) Distilled() (string, error) {
 // listed is how many names a message lists.
 const listed = 10
 
-func (f Folder) listing() string {
+// Names are those of the adapters that jobs may name, sorted. A folder that does not exist holds none.
+func (f Folder) Names() ([]string, error) {
 	entries, err := os.ReadDir(f.dir)
 	var names []string
 	for _, e := range entries {
@@ -118,6 +121,14 @@ func (f Folder) listing() string {
 			names = append(names, e.Name())
 		}
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return names, err
+}
+
+func (f Folder) listing() string {
+	names, err := f.Names()
 	switch {
 	case err != nil:
 		return "the folder cannot be read"

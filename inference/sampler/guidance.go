@@ -1,11 +1,6 @@
 package sampler
 
-import (
-	"fmt"
-	"math"
-
-	"github.com/humo-worker/humo-worker/inference/fault"
-)
+import "fmt"
 
 // Variant is a published HuMo model.
 type Variant string
@@ -20,23 +15,6 @@ const (
 
 	ModeTA  Mode = "TA"
 	ModeTIA Mode = "TIA"
-)
-
-// Quality says whether a clip is guided as the reference does it, or made in a few unguided steps by a transformer that an
-// adapter has distilled for that.
-type Quality string
-
-// Fast needs a distilled transformer, which exists for the 17B only. "" is Exact.
-const (
-	Exact Quality = "exact"
-	Fast  Quality = "fast"
-)
-
-// The steps of a fast clip: what the adapters are distilled for, and what users of HuMo take.
-const (
-	FastSteps    = 6
-	MinFastSteps = 4
-	MaxFastSteps = 8
 )
 
 // DefaultStepChange is the timestep at and below which 17B-TIA's negative pass loses its image.
@@ -97,25 +75,45 @@ type Pass struct {
 
 // Condition is a Pass resolved for one timestep.
 type Condition struct {
+	Pass  int // its place in the plan
 	Text  Text
 	Audio bool
 	Image bool // the images' latents; else zeros in the slots (1.7B) or y_null (17B)
 }
 
-// Plan is the guidance of one variant and mode: the passes in the reference's call order, and the sum
-//
-//	Σ weight·(output[Of] - output[Minus]) + output[Base]
-//
-// with its terms in the reference's order. Calls per step, cost and cancellation points are read off Passes.
+// Plan is the guidance of one variant, mode and quality: the passes in the reference's call order, and how their outputs
+// become a velocity. Calls, cost, progress and cancellation points are read off it.
 type Plan struct {
 	Variant   Variant
 	Mode      Mode
 	Quality   Quality
 	Injection Injection
 	Passes    []Pass
-	Terms     []Term
-	Base      int // pass whose output the terms are added to
+	Sum               // of all passes
+	Late      Sum     // of fewer passes, for the timesteps at and below Gate: what it does not read is not run
+	Gate      int64   // 0: Late is never used
+	Threshold float64 // of Reuse; 0: every step is computed
 	Scales    Scales
+}
+
+// Sum is the guided velocity
+//
+//	Σ weight·(output[Of] - output[Minus]) + output[Base]
+//
+// with its terms in the reference's order. Its coefficients add up to 1.
+type Sum struct {
+	Terms []Term
+	Base  int // pass whose output the terms are added to
+}
+
+// reads reports whether the sum needs a pass.
+func (s Sum) reads(pass int) bool {
+	for _, t := range s.Terms {
+		if t.Of == pass || t.Minus == pass {
+			return true
+		}
+	}
+	return s.Base == pass
 }
 
 // Term is one guided difference; Of and Minus index Passes.
@@ -135,98 +133,50 @@ const (
 	ImageScale
 )
 
-// plans are HuMo's four rows (spec §8.3), and the two of the distilled 17B: guidance is distilled into its weights, so one
-// pass with all conditions is the velocity.
-var plans = []Plan{
-	{
-		Variant: Variant1_7B, Mode: ModeTA, Quality: Exact, Injection: InSlots,
-		Passes: []Pass{
-			{"neg", Negative, false, ImageNever},
-			{"t", Prompt, false, ImageNever},
-			{"ta", Prompt, true, ImageNever},
-		},
-		Terms: []Term{{AudioScale, 2, 1}, {TextScale, 1, 0}}, Base: 0,
-	},
-	{
-		Variant: Variant1_7B, Mode: ModeTIA, Quality: Exact, Injection: InSlots,
-		Passes: []Pass{
-			{"neg", Negative, false, ImageNever},
-			{"t", Prompt, false, ImageNever},
-			{"ta", Prompt, true, ImageNever},
-			{"tia", Prompt, true, ImageAlways},
-		},
-		Terms: []Term{{ImageScale, 3, 2}, {AudioScale, 2, 1}, {TextScale, 1, 0}}, Base: 0,
-	},
-	{
-		Variant: Variant17B, Mode: ModeTA, Quality: Exact, Injection: InChannels,
-		Passes: []Pass{
-			{"ta", Prompt, true, ImageNever},
-			{"t", Prompt, false, ImageNever},
-			{"neg", Negative, false, ImageNever},
-		},
-		Terms: []Term{{AudioScale, 0, 1}, {TextScale, 1, 2}}, Base: 2,
-	},
-	{
-		Variant: Variant17B, Mode: ModeTIA, Quality: Exact, Injection: InChannels,
-		Passes: []Pass{
-			{"tia", Prompt, true, ImageAlways},
-			{"ti", Prompt, false, ImageAlways},
-			{"neg", Negative, false, ImageAboveSwitch},
-		},
-		Terms: []Term{{AudioScale, 0, 1}, {TextScaleLowered, 1, 2}}, Base: 2,
-	},
-	{
-		Variant: Variant17B, Mode: ModeTA, Quality: Fast, Injection: InChannels,
-		Passes: []Pass{{"ta", Prompt, true, ImageNever}},
-	},
-	{
-		Variant: Variant17B, Mode: ModeTIA, Quality: Fast, Injection: InChannels,
-		Passes: []Pass{{"tia", Prompt, true, ImageAlways}},
-	},
-}
-
-// NewPlan returns the row of a variant and mode in exact quality, with the run's scales.
-func NewPlan(v Variant, m Mode, s Scales) (*Plan, error) { return NewPlanOf(Exact, v, m, s) }
-
-// NewPlanOf returns the row of a quality, variant and mode, with the run's scales, which a fast one does not read.
-func NewPlanOf(q Quality, v Variant, m Mode, s Scales) (*Plan, error) {
-	if v != Variant1_7B && v != Variant17B {
-		return nil, fault.New("invalid_input", "variant", "%q is unknown; use %q or %q", v, Variant1_7B, Variant17B)
-	}
-	if m != ModeTA && m != ModeTIA {
-		return nil, fault.New("invalid_input", "mode", "%q is unknown; use %q or %q", m, ModeTA, ModeTIA)
-	}
-	if q == "" {
-		q = Exact
-	}
-	if q != Exact && q != Fast {
-		return nil, fault.New("invalid_input", "quality", "%q is unknown; use %q or %q", q, Exact, Fast)
-	}
-	for _, scale := range []struct {
-		field string
-		value float64
-	}{{"scale_t", s.Text}, {"scale_a", s.Audio}, {"scale_i", s.Image}} {
-		if math.IsNaN(scale.value) || math.IsInf(scale.value, 0) {
-			return nil, fault.New("invalid_input", scale.field, "%v is not a finite number", scale.value)
-		}
-	}
-	for _, row := range plans {
-		if row.Variant == v && row.Mode == m && row.Quality == q {
-			row.Scales = s
-			return &row, nil
-		}
-	}
-	return nil, fault.New("invalid_input", "quality", "%q is for the %s only: no distilled adapter exists for the %s; use variant %q, or quality %q", q, Variant17B, v, Variant17B, Exact)
-}
-
-// Conditions returns what each pass is given at timestep t, in call order.
+// Conditions returns the passes that run at timestep t and what each is given, in call order.
 func (p *Plan) Conditions(t int64) []Condition {
-	out := make([]Condition, len(p.Passes))
+	var out []Condition
 	for i, pass := range p.Passes {
+		if p.late(t) && !p.Late.reads(i) {
+			continue
+		}
 		image := pass.Image == ImageAlways || pass.Image == ImageAboveSwitch && p.aboveSwitch(t)
-		out[i] = Condition{Text: pass.Text, Audio: pass.Audio, Image: image}
+		out = append(out, Condition{Pass: i, Text: pass.Text, Audio: pass.Audio, Image: image})
 	}
 	return out
+}
+
+// Uses reports whether a pass of the plan is given a prompt.
+func (p *Plan) Uses(text Text) bool {
+	for _, pass := range p.Passes {
+		if pass.Text == text {
+			return true
+		}
+	}
+	return false
+}
+
+// Calls is the number of passes that run one after the other in a whole schedule: pass i runs on lane i modulo lanes, and
+// a step ends with its last lane. On one lane it is the number of all passes. Steps that Reuse spares count as if they ran.
+func (p *Plan) Calls(s *Schedule, lanes int) int {
+	total := 0
+	for _, t := range s.Timesteps {
+		busy, most := make([]int, lanes), 0
+		for _, c := range p.Conditions(t) {
+			busy[c.Pass%lanes]++
+			most = max(most, busy[c.Pass%lanes])
+		}
+		total += most
+	}
+	return total
+}
+
+// late: equality belongs to the lower branch, as with the switch.
+func (p *Plan) late(t int64) bool { return p.Gate > 0 && t <= p.Gate }
+
+// alike reports whether the velocities of two timesteps are the same sum of the same passes.
+func (p *Plan) alike(t, u int64) bool {
+	return p.late(t) == p.late(u) && p.aboveSwitch(t) == p.aboveSwitch(u)
 }
 
 // aboveSwitch: equality belongs to the lower branch.
@@ -248,19 +198,23 @@ func (p *Plan) weight(w Weight, t int64) float32 {
 }
 
 // Combine returns the guided velocity at timestep t. outputs holds one velocity per pass, in call order, all of the
-// same length; none of them is changed.
+// same length; those of passes that do not run at t are not looked at. None of them is changed.
 func (p *Plan) Combine(t int64, outputs [][]float32) ([]float32, error) {
 	if len(outputs) != len(p.Passes) {
 		return nil, fmt.Errorf("sampler: %s %s takes %d outputs, not %d", p.Variant, p.Mode, len(p.Passes), len(outputs))
 	}
-	base := outputs[p.Base]
-	for i, o := range outputs {
-		if len(o) != len(base) {
-			return nil, fmt.Errorf("sampler: output %q has %d values, %q has %d", p.Passes[i].Name, len(o), p.Passes[p.Base].Name, len(base))
+	guided := p.Sum
+	if p.late(t) {
+		guided = p.Late
+	}
+	base := outputs[guided.Base]
+	for _, c := range p.Conditions(t) {
+		if o := outputs[c.Pass]; len(o) != len(base) {
+			return nil, fmt.Errorf("sampler: output %q has %d values, %q has %d", p.Passes[c.Pass].Name, len(o), p.Passes[guided.Base].Name, len(base))
 		}
 	}
 	sum := make([]float32, len(base))
-	for i, term := range p.Terms {
+	for i, term := range guided.Terms {
 		w, of, minus := p.weight(term.Weight, t), outputs[term.Of], outputs[term.Minus]
 		for k := range sum {
 			d := float32(w * (of[k] - minus[k]))

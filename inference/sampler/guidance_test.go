@@ -184,7 +184,7 @@ func TestCombineRefuses(t *testing.T) {
 
 // A fast clip is one pass with all conditions, and its output is the velocity.
 func TestFastPlans(t *testing.T) {
-	for mode, want := range map[Mode]Condition{ModeTA: {Prompt, true, false}, ModeTIA: {Prompt, true, true}} {
+	for mode, want := range map[Mode]Condition{ModeTA: {0, Prompt, true, false}, ModeTIA: {0, Prompt, true, true}} {
 		p, err := NewPlanOf(Fast, Variant17B, mode, DefaultScales(Variant17B))
 		if err != nil {
 			t.Fatal(err)
