@@ -85,7 +85,7 @@ func twoLanes(t *testing.T) (*denoiser, *Latent) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guidance.Passes = slices.Repeat(guidance.Passes, 10)
+	guidance.Passes = slices.Repeat(guidance.Passes, 50)
 	const frames, height, width = 4, 4, 6
 	text := &TextEmbedding{}
 	c := &conditions{prompt: text, negative: text, windows: make([]float32, frames*int(m.Transformer.net.AudioFeatures())), refs: NewLatent(1, height, width)}
@@ -114,7 +114,7 @@ func TestErrorStopsOtherDevices(t *testing.T) {
 	d.lanes[1].forward = other
 	ended := 0
 	_, err = d.passes(t.Context(), latents, 500, func() { ended++ })
-	if errors.Is(err, context.Canceled) || err == nil || ended >= 20 {
+	if errors.Is(err, context.Canceled) || err == nil || ended >= 100 {
 		t.Errorf("%d passes ended, error %v", ended, err)
 	}
 }
@@ -125,10 +125,10 @@ func TestCancelStopsAllDevices(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := 0
 	_, err := d.passes(ctx, latents, 500, func() { ended++; cancel() })
-	if !errors.Is(err, context.Canceled) || ended >= 20 {
+	if !errors.Is(err, context.Canceled) || ended >= 100 {
 		t.Errorf("%d passes ended, error %v", ended, err)
 	}
-	if outputs, err := d.passes(t.Context(), latents, 500, func() {}); err != nil || len(outputs) != 40 {
+	if outputs, err := d.passes(t.Context(), latents, 500, func() {}); err != nil || len(outputs) != 200 {
 		t.Errorf("afterwards: %d outputs, %v", len(outputs), err)
 	}
 }

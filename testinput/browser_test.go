@@ -144,7 +144,8 @@ func wrongSize(v *visitor) {
 	v.enter("#f-width", "130")
 	v.enter("#f-height", "64")
 	v.enter("#f-frames", "17")
-	v.enter("#f-steps", "12")
+	// Steps enough for the stage to be seen: the page is told twice a second.
+	v.enter("#f-steps", "80")
 	v.enter("#f-seed", "18446744073709551615") // more than a number of JavaScript holds
 	v.click("#generate")
 	v.until(`!document.getElementById("f-width-error").hidden && document.activeElement.id === "f-width"`)
@@ -158,7 +159,7 @@ func wrongSize(v *visitor) {
 	v.screenshot("2-desktop-error")
 	accessible(v, "with an error")
 	v.enter("#f-width", "96")
-	v.until(`document.getElementById("f-width-error").hidden && /48 passes/.test(document.getElementById("estimate").textContent)`)
+	v.until(`document.getElementById("f-width-error").hidden && /320 passes/.test(document.getElementById("estimate").textContent)`)
 	v.screenshot("2-desktop-filled")
 	if says := v.text("#f-frames-says"); says != "17 frames, 0.68 s" {
 		v.t.Errorf("the length is said to be %q", says)
@@ -243,7 +244,7 @@ func comeBack(v *visitor) {
 	v.until(`document.querySelector(".stage video")?.readyState >= 2`)
 	v.click(".job:nth-child(3) .icon-button")
 	v.until(`document.querySelector(".file-name").textContent === "voice.wav · 134 kB · 4.19 s" && document.querySelectorAll(".tile").length === 1`)
-	for id, want := range map[string]string{"f-prompt": prompt, "f-width": "96", "f-steps": "12", "f-seed": "18446744073709551615"} {
+	for id, want := range map[string]string{"f-prompt": prompt, "f-width": "96", "f-steps": "80", "f-seed": "18446744073709551615"} {
 		if got := eval[string](v, `document.getElementById("`+id+`").value`); got != want {
 			v.t.Errorf("%s is %q again, not %q", id, got, want)
 		}
