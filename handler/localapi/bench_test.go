@@ -25,8 +25,8 @@ const (
 //	go test -run - -bench Clients -benchtime 60s ./handler/localapi
 func BenchmarkClients(b *testing.B) {
 	w := startWorker(b)
-	id := w.run(b, `{"input": {"prompt": "a woman", "audio": "volume:voice.wav", "frames": 49, "width": 256, "height": 192, "steps": 250}}`)
-	for w.until(b, id, "IN_PROGRESS").Progress.Step < 20 { // the render's own memory has grown to what it needs
+	id := w.run(b, `{"input": {"prompt": "a woman", "audio": "volume:voice.wav", "frames": 97, "width": 384, "height": 256, "steps": 250}}`) // longer than the polling
+	for w.until(b, id, "IN_PROGRESS").Progress.Step < 20 {                                                                                   // the render's own memory has grown to what it needs
 		time.Sleep(50 * time.Millisecond)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
