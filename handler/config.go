@@ -91,15 +91,6 @@ func (c Config) Cards() (int, error) {
 	return c.defaults.cards, nil
 }
 
-// ScalesOf are the guidance scales of a variant's jobs that do not say.
-func (c Config) ScalesOf(v inference.Variant) (Scales, error) {
-	c, err := c.open()
-	if err != nil {
-		return Scales{}, err
-	}
-	return c.defaults.scalesOf(v), nil
-}
-
 // base is a request that says nothing.
 func (c Config) base() Request {
 	if c.defaults == nil {

@@ -77,6 +77,9 @@ func New(config Config, engine Engine, store storage.Store, scratch *Scratch, lo
 // Variant is the model size of jobs that do not say: what an endpoint makes ready before its first job.
 func (h *Handler) Variant() inference.Variant { return h.config.base().Variant }
 
+// ScalesOf are the guidance scales of a variant's jobs that do not say.
+func (h *Handler) ScalesOf(v inference.Variant) Scales { return h.config.defaults.scalesOf(v) }
+
 // Handle makes the clip that the job asks for and stores it. Every error can be shown to the caller with FailureOf.
 // Whatever happens, a panic included, no temporary file is left.
 func (h *Handler) Handle(ctx context.Context, job Job, reporter Reporter) (result *Result, err error) {

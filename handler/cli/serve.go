@@ -103,7 +103,7 @@ func (a *App) openServer(settings Settings, log *runpod.Log) (server *localapi.S
 		},
 		Quick: isDryRun, Prepare: func(ctx context.Context) error { return engine.Prepare(ctx, jobs.Variant()) },
 		Page: page.Handler(bucketOrigins(settings.Bucket)...), Webhooks: fetch.NewClient(settings.Jobs.Fetch).HTTP(), UploadDir: uploads,
-		Endpoint: func() any { return describe(settings, jobs.Variant(), engine) },
+		Endpoint: func() any { return describe(settings, jobs, engine) },
 	}
 	if local, ok := store.(*storage.Local); ok {
 		server.Files = local.Files()
@@ -128,12 +128,11 @@ type modelInfo struct {
 }
 
 // describe leaves out what cannot be told: a job will say why.
-func describe(settings Settings, variant inference.Variant, engine *lateEngine) endpointInfo {
-	info := endpointInfo{Variant: variant, Models: map[inference.Variant]modelInfo{}, NegativePrompt: umt5.DefaultNegativePrompt}
+func describe(settings Settings, jobs *handler.Handler, engine *lateEngine) endpointInfo {
+	info := endpointInfo{Variant: jobs.Variant(), Models: map[inference.Variant]modelInfo{}, NegativePrompt: umt5.DefaultNegativePrompt}
 	for _, v := range []inference.Variant{inference.Variant1B, inference.Variant17B} {
-		if scales, err := settings.Jobs.ScalesOf(v); err == nil {
-			info.Models[v] = modelInfo{scales.Text, scales.Audio, scales.Image}
-		}
+		scales := jobs.ScalesOf(v)
+		info.Models[v] = modelInfo{scales.Text, scales.Audio, scales.Image}
 	}
 	if m, open := engine.machine(); open {
 		info.Device = fmt.Sprintf("%s, %s", m.Device, m.DType)
