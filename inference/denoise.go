@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
@@ -166,27 +165,26 @@ func (d *denoiser) passes(ctx context.Context, latents *Latent, t int64, finishe
 	return outputs, <-result
 }
 
-// run runs those of the list that are the lane's, one after the other. Latents that several of them share are uploaded once.
+// run runs those of the list that are the lane's, one after the other. What neighbours with the same latents have in common is
+// computed once; in all plans those are all that have them.
 func (l *lane) run(ctx context.Context, t int64, list []sampler.Condition, inputs map[bool][]float32,
 	result func(pass int, velocity []float32)) (err error) {
-	latents := map[bool]*ort.Tensor{}
-	defer func() {
-		for _, x := range latents {
-			err = errors.Join(err, x.Close())
-		}
-	}()
-	for _, c := range list {
-		if !slices.Contains(l.passes, c.Pass) {
-			continue
-		}
-		if latents[c.Image] == nil {
-			x, err := l.forward.Latents(ctx, inputs[c.Image])
-			if err != nil {
+	list = slices.DeleteFunc(slices.Clone(list), func(c sampler.Condition) bool { return !slices.Contains(l.passes, c.Pass) })
+	if len(list) == 0 {
+		return nil
+	}
+	step, err := l.forward.Step(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer closing(step, &err)
+	for i, c := range list {
+		if i == 0 || c.Image != list[i-1].Image {
+			if err := step.Begin(ctx, inputs[c.Image]); err != nil {
 				return err
 			}
-			latents[c.Image] = x
 		}
-		velocity, err := l.forward.Run(ctx, latents[c.Image], t, l.text[c.Text], l.audio[c.Audio])
+		velocity, err := step.Pass(ctx, l.text[c.Text], l.audio[c.Audio])
 		if err != nil {
 			return err
 		}

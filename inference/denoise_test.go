@@ -104,7 +104,7 @@ func twoLanes(t *testing.T) (*denoiser, *Latent) {
 // An error on one device stops the others and is the one that is told.
 func TestErrorStopsOtherDevices(t *testing.T) {
 	d, latents := twoLanes(t)
-	if err := d.lanes[1].forward.chain.Close(); err != nil {
+	if err := d.lanes[1].forward.Close(); err != nil {
 		t.Fatal(err)
 	}
 	other, err := d.lanes[0].forward.t.Prepare(t.Context(), wan.Grid{Frames: 2, Height: 4, Width: 6}) // of another size: it refuses the latents

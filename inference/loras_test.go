@@ -201,15 +201,18 @@ func predict(t *testing.T, dit *Transformer, size wan.Grid, context, windows, la
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := f.Latents(t.Context(), latents)
+	step, err := f.Step(t.Context(), timestep)
 	if err != nil {
 		t.Fatal(err)
 	}
-	velocity, err := f.Run(t.Context(), x, timestep, text, audio)
+	if err := step.Begin(t.Context(), latents); err != nil {
+		t.Fatal(err)
+	}
+	velocity, err := step.Pass(t.Context(), text, audio)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []io.Closer{text, audio, x, f} {
+	for _, c := range []io.Closer{text, audio, step, f} {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}

@@ -3,6 +3,7 @@ package inference
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
@@ -13,8 +14,9 @@ import (
 // Transformer runs HuMo's DiT on one device.
 type Transformer struct {
 	site
-	ix  *checkpoint.Index
-	net *wan.DiT
+	ix   *checkpoint.Index
+	net  *wan.DiT
+	int8 bool // a pass computes its linear layers in 8 bits; see Linear
 }
 
 // openTransformer reads the names of the checkpoint; weights stay in their files.
@@ -45,8 +47,8 @@ func (t *Transformer) on(d *device) *Transformer {
 // Conditioned reports whether the model takes a mask and condition latents beside its latents (17B).
 func (t *Transformer) Conditioned() bool { return t.net.Conditioned() }
 
-// Keys are what all blocks attend of a text or of a voice track: keys and values by the names under which a pass reads
-// them. They are the same in every pass of a clip, and lie on the transformer's device.
+// Keys are values by the names under which a pass reads them, on the transformer's device: above all the keys and values that all
+// blocks attend of a text or of a voice track, which are the same in every pass of a clip.
 type Keys map[string]*ort.Tensor
 
 // Close frees them.
@@ -110,13 +112,13 @@ func (t *Transformer) once(ctx context.Context, n *graph.Network, in map[string]
 
 // Forward is the transformer at one size, ready to run. It may be used by one goroutine at a time.
 type Forward struct {
-	t      *Transformer
-	size   wan.Grid
-	chain  *ort.Chain
-	rotary Keys
+	t                 *Transformer
+	size              wan.Grid
+	time, start, pass *ort.Chain // one after the other they are a forward pass
+	rotary            Keys
 }
 
-// Prepare builds the graph of one size and its sessions.
+// Prepare builds the graphs of one size and their sessions.
 func (t *Transformer) Prepare(ctx context.Context, size wan.Grid) (f *Forward, err error) {
 	f = &Forward{t: t, size: size, rotary: Keys{}}
 	defer func() {
@@ -124,8 +126,19 @@ func (t *Transformer) Prepare(ctx context.Context, size wan.Grid) (f *Forward, e
 			f, err = nil, errors.Join(err, f.Close())
 		}
 	}()
-	if f.chain, err = t.chain(t.net.PassNetwork(size), ort.ChainOptions{Join: true}); err != nil {
-		return f, err
+	time, start, pass := t.net.TimeNetwork(), t.net.StartNetwork(size), t.net.PassNetwork(size)
+	for _, part := range []struct {
+		chain   **ort.Chain
+		network *graph.Network
+		options ort.ChainOptions
+	}{
+		{&f.time, time, ort.ChainOptions{Join: true, Keep: time.Outputs}}, // no layer of it allows 8 bits
+		{&f.start, start, ort.ChainOptions{Join: true, Int8: t.int8, Keep: start.Outputs}},
+		{&f.pass, pass, ort.ChainOptions{Join: true, Int8: t.int8}},
+	} {
+		if *part.chain, err = t.chain(part.network, part.options); err != nil {
+			return f, err
+		}
 	}
 	cos, sin, err := rotaryTensors(size)
 	if err != nil {
@@ -149,42 +162,67 @@ func rotaryTensors(size wan.Grid) (cos, sin *ort.Tensor, err error) {
 	return cos, sin, err
 }
 
-// Latents brings latents [in, F, h, w] to the device, for as many passes as read them. The caller closes the result, and
-// keeps data as it is until then.
-func (f *Forward) Latents(ctx context.Context, data []float32) (*ort.Tensor, error) {
-	x, err := ort.FromFloat32s([]int64{f.t.net.InChannels(), f.size.Frames, f.size.Height, f.size.Width}, data)
-	if err != nil {
-		return nil, err
-	}
-	return f.t.upload(ctx, x)
+// Step is a timestep on its way through its passes: what they have in common is computed once, and lies on the device.
+type Step struct {
+	f     *Forward
+	time  Keys // of the timestep
+	start Keys // of the latents
 }
 
-// Run predicts the velocity [16, F, h, w] of latents at a timestep, with the results of TextKeys and AudioKeys as
-// conditions. Ending ctx stops it within one operator.
-func (f *Forward) Run(ctx context.Context, latents *ort.Tensor, timestep int64, text, audio Keys) ([]float32, error) {
+// Step embeds a timestep. The caller closes the result.
+func (f *Forward) Step(ctx context.Context, timestep int64) (*Step, error) {
 	dim := f.t.net.FrequencyDim()
 	time, err := ort.FromFloat32s([]int64{1, dim}, wan.TimestepEmbedding(timestep, dim))
 	if err != nil {
 		return nil, err
 	}
-	in := map[string]*ort.Tensor{"latents": latents, "time": time}
-	for _, shared := range []Keys{f.rotary, text, audio} {
-		for name, t := range shared {
-			in[name] = t
-		}
+	s := &Step{f: f}
+	s.time, err = f.time.Run(ctx, Keys{"time": time}, nil)
+	return s, err
+}
+
+// Begin computes the part of a pass that depends on nothing but latents [in, F, h, w] and the timestep: all up to where the first
+// block attends the text. The passes that follow are of these latents; those of earlier ones are freed.
+func (s *Step) Begin(ctx context.Context, latents []float32) error {
+	if err := s.start.Close(); err != nil {
+		return err
 	}
-	results, err := f.chain.Run(ctx, in, nil)
+	x, err := ort.FromFloat32s([]int64{s.f.t.net.InChannels(), s.f.size.Frames, s.f.size.Height, s.f.size.Width}, latents)
+	if err != nil {
+		return err
+	}
+	s.start, err = s.f.start.Run(ctx, together(Keys{"latents": x}, s.time, s.f.rotary), nil)
+	return err
+}
+
+// Pass predicts the velocity [16, F, h, w] of the latents that the last Begin was given, with the results of TextKeys and AudioKeys
+// as conditions. Ending ctx stops it within one operator.
+func (s *Step) Pass(ctx context.Context, text, audio Keys) ([]float32, error) {
+	results, err := s.f.pass.Run(ctx, together(s.start, s.time, s.f.rotary, text, audio), nil)
 	if err != nil {
 		return nil, err
 	}
 	return ort.Float32s(results, "velocity")
 }
 
+// Close frees what the passes had in common.
+func (s *Step) Close() error { return errors.Join(s.start.Close(), s.time.Close()) }
+
+func together(parts ...Keys) Keys {
+	all := Keys{}
+	for _, k := range parts {
+		maps.Copy(all, k)
+	}
+	return all
+}
+
 // Close frees the sessions.
 func (f *Forward) Close() error {
 	err := f.rotary.Close()
-	if f.chain != nil {
-		err = errors.Join(err, f.chain.Close())
+	for _, c := range []*ort.Chain{f.time, f.start, f.pass} {
+		if c != nil {
+			err = errors.Join(err, c.Close())
+		}
 	}
 	return err
 }

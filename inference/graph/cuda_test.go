@@ -45,7 +45,9 @@ func subjects(t *testing.T, dtype checkpoint.DType) map[string]subject {
 		all["text "+variant] = subject{m.TextKeysNetwork(), 2, 1, nil}
 		all["audio "+variant] = subject{m.AudioKeysNetwork(clip.Frames), 2, 1, nil}
 		// The original computes the time embedding and the head under autocast(float32).
-		all["pass "+variant] = subject{m.PassNetwork(clip), 4, 12, []string{"time_embedding", "head"}}
+		all["time "+variant] = subject{m.TimeNetwork(), 1, 0, []string{"time_embedding"}}
+		all["start "+variant] = subject{m.StartNetwork(clip), 1, 12, nil}
+		all["pass "+variant] = subject{m.PassNetwork(clip), 3, 12, []string{"head"}}
 		all["block "+variant] = subject{m.BlockNetwork(0, clip, textTokens), 3, 12, nil}
 	}
 	return all
@@ -102,7 +104,7 @@ func TestExternalGraphs(t *testing.T) {
 		t.Errorf("a model of %d bytes holds more than nodes", len(model.Bytes))
 	}
 	for _, n := range model.Nodes {
-		if n.Op != "Cast" || strings.HasPrefix(n.Path, "time_embedding") {
+		if n.Op != "Cast" {
 			continue
 		}
 		if v := n.In[0]; v.DType == checkpoint.BF16 && len(v.Shape) == 2 && v.Dim(0) == m.Dim() {

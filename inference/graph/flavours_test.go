@@ -117,7 +117,7 @@ func TestFlavoursAgree(t *testing.T) {
 		}, "frame"},
 		{"transformer", []checkpoint.DType{f16, bf16}, func(dtype checkpoint.DType) []*graph.Network {
 			dit.Compute = dtype
-			return []*graph.Network{dit.TextKeysNetwork(), dit.AudioKeysNetwork(size.Frames), dit.PassNetwork(size)}
+			return []*graph.Network{dit.TextKeysNetwork(), dit.AudioKeysNetwork(size.Frames), dit.TimeNetwork(), dit.StartNetwork(size), dit.PassNetwork(size)}
 		}, "velocity"},
 		{"block", []checkpoint.DType{f16, bf16}, func(dtype checkpoint.DType) []*graph.Network {
 			dit.Compute = dtype
@@ -159,7 +159,7 @@ func TestFastTransformer(t *testing.T) {
 			t.Fatal(err)
 		}
 		size := wan.Grid{Frames: 2, Height: 4, Width: 6}
-		networks := []*graph.Network{dit.TextKeysNetwork(), dit.AudioKeysNetwork(size.Frames), dit.PassNetwork(size)}
+		networks := []*graph.Network{dit.TextKeysNetwork(), dit.AudioKeysNetwork(size.Frames), dit.TimeNetwork(), dit.StartNetwork(size), dit.PassNetwork(size)}
 		exact, fast := compute(t, f32, networks...), computeWith(t, ort.ChainOptions{Int8: true}, networks...)
 		streamed := computeWith(t, ort.ChainOptions{Int8: true, Groups: 2}, networks...)
 		if e := relative(streamed["velocity"].Float32s(), fast["velocity"].Float32s()); e != 0 {

@@ -89,12 +89,15 @@ func transformerCase(ctx context.Context, e *inference.Engine, c *golden.Case) (
 		return nil, err
 	}
 	defer closeQuietly(forward)
-	x, err := forward.Latents(ctx, latents)
+	step, err := forward.Step(ctx, int64(t[0]))
 	if err != nil {
 		return nil, err
 	}
-	defer closeQuietly(x)
-	velocity, err := forward.Run(ctx, x, int64(t[0]), text, audio)
+	defer closeQuietly(step)
+	if err := step.Begin(ctx, latents); err != nil {
+		return nil, err
+	}
+	velocity, err := step.Pass(ctx, text, audio)
 	return outputs{"out.pred": golden.Floats(velocity, shape...)}, err
 }
 

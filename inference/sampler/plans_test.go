@@ -104,3 +104,29 @@ func TestUses(t *testing.T) {
 		}
 	}
 }
+
+// Passes with the same latents are neighbours on every lane of every plan, at every timestep: what they share is computed once a step
+// and freed before that of others is there.
+func TestPassesOfTheSameLatentsAreNeighbours(t *testing.T) {
+	for _, row := range plans {
+		row.Scales = DefaultScales(row.Variant)
+		for _, row.Gate = range []int64{0, BalancedGate} {
+			for _, at := range []int64{999, DefaultStepChange + 1, DefaultStepChange, BalancedGate, 1} {
+				for lanes := 1; lanes <= len(row.Passes); lanes++ {
+					seen := map[int][]bool{} // what each lane is given for latents, in order
+					for _, c := range row.Conditions(at) {
+						lane := c.Pass % lanes
+						if n := len(seen[lane]); n == 0 || seen[lane][n-1] != c.Image {
+							seen[lane] = append(seen[lane], c.Image)
+						}
+					}
+					for lane, images := range seen {
+						if len(images) > 2 {
+							t.Errorf("%s %s at %d, lane %d of %d: the latents change as %v", row.Variant, row.Mode, at, lane, lanes, images)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -36,38 +36,52 @@ type keys struct{ k, v graph.Value } // [B, rows, D] each, k normalised
 
 // stage is block i of a network whose keys are ready.
 func (b *block) stage(i int, heads int64) graph.Stage {
-	name := fmt.Sprintf("blocks.%d", i)
 	return graph.Stage{
-		Name: name,
+		Name: blockName(i),
 		In:   slices.Concat([]string{"x", "e0"}, keyNames(i, "text"), keyNames(i, "audio"), []string{"rope_cos", "rope_sin"}),
 		Out:  []string{"x"},
 		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
-			return []graph.Value{b.Forward(g, in[0], in[1], keys{in[2], in[3]}, keys{in[4], in[5]}, in[6], in[7], heads)}
+			first, second := b.modulations(g, in[1])
+			x := b.attendSelf(g, in[0], first, in[6], in[7], heads)
+			return []graph.Value{b.attendConditions(g, x, second, keys{in[2], in[3]}, keys{in[4], in[5]}, heads)}
 		},
 	}
 }
+
+// startedStage is what is left of block i after its self-attention.
+func (b *block) startedStage(i int, heads int64) graph.Stage {
+	return graph.Stage{
+		Name: blockName(i),
+		In:   slices.Concat([]string{"x", "e0"}, keyNames(i, "text"), keyNames(i, "audio")),
+		Out:  []string{"x"},
+		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
+			_, second := b.modulations(g, in[1])
+			return []graph.Value{b.attendConditions(g, in[0], second, keys{in[2], in[3]}, keys{in[4], in[5]}, heads)}
+		},
+	}
+}
+
+func blockName(i int) string { return fmt.Sprintf("blocks.%d", i) }
 
 // keyNames name the keys and the values of block i for "text" or "audio".
 func keyNames(i int, of string) []string {
 	return []string{fmt.Sprintf("blocks.%d.%s_k", i, of), fmt.Sprintf("blocks.%d.%s_v", i, of)}
 }
 
-// Forward maps the residual stream x [L, D] to [L, D]. The stream, its norms, the modulation e0 [6, D] and the rotary tables
-// cos and sin [L, 64] are float32, as in the reference; layers and attention run in the graph's compute dtype.
-func (b *block) Forward(g *graph.Graph, x, e0 graph.Value, text, audio keys, cos, sin graph.Value, heads int64) graph.Value {
-	d := x.Dim(-1)
-	m := g.Split(g.Add(g.Weight(b.Modulation, 6, d), g.Expect(e0, 6, d)), 0, 6)
-	for i := range m {
-		m[i] = g.Reshape(m[i], d)
-	}
-	shift1, scale1, gate1, shift2, scale2, gate2 := m[0], m[1], m[2], m[3], m[4], m[5]
-	one := g.Scalar(1)
+// A block maps the residual stream x [L, D] to [L, D] in two parts, of which the first knows neither text nor audio. The stream,
+// its norms, the modulations and the rotary tables cos and sin [L, 64] are float32, as in the reference; layers and attention run
+// in the graph's compute dtype.
 
-	y := g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(scale1, one), shift1, normEps))
+// attendSelf is the first part: the self-attention.
+func (b *block) attendSelf(g *graph.Graph, x graph.Value, m modulation, cos, sin graph.Value, heads int64) graph.Value {
+	y := g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(m.scale, g.Scalar(1)), m.shift, normEps))
 	y = g.ToFloat32(b.SelfAttn.Forward(g, y, cos, sin, heads))
-	x = g.Add(x, g.Mul(y, gate1))
+	return g.Add(x, g.Mul(y, m.gate))
+}
 
-	y = g.ToCompute(b.Norm3.Forward(g, x, normEps))
+// attendConditions is the second part: the cross-attentions to the text and to the audio, and the feed-forward.
+func (b *block) attendConditions(g *graph.Graph, x graph.Value, m modulation, text, audio keys, heads int64) graph.Value {
+	y := g.ToCompute(b.Norm3.Forward(g, x, normEps))
 	y = g.ToFloat32(b.CrossAttn.Forward(g, batch(g, y, 1), text, heads))
 	x = g.Add(x, g.Reshape(y, x.Shape...))
 
@@ -75,9 +89,37 @@ func (b *block) Forward(g *graph.Graph, x, e0 graph.Value, text, audio keys, cos
 	y = g.ToFloat32(b.AudioAttn.Forward(g, batch(g, y, audio.k.Shape[0]), audio, heads))
 	x = g.Add(x, g.Reshape(y, x.Shape...))
 
-	y = g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(scale2, one), shift2, normEps))
-	y = g.ToFloat32(b.FFNOut.Forward(g, b.FFNIn.GeluTanh(g, y)))
-	return g.Add(x, g.Mul(y, gate2))
+	y = g.ToCompute(nn.AdaptiveLayerNorm(g, x, g.Add(m.scale, g.Scalar(1)), m.shift, normEps))
+	y = g.ToFloat32(b.feedForward(g, y, feedForwardRows))
+	return g.Add(x, g.Mul(y, m.gate))
+}
+
+// feedForwardRows is the most rows that pass the feed-forward network at once. Its inner values, which are three to six times as wide
+// as the stream, would be half of all that a pass holds in memory; products of so many rows are as fast as larger ones.
+const feedForwardRows = 2048
+
+// feedForward maps each row of x [L, D] by itself, so many at once: the same bits as all at once.
+func (b *block) feedForward(g *graph.Graph, x graph.Value, most int64) graph.Value {
+	rows := x.Dim(0)
+	n := (rows + most - 1) / most
+	parts := make([]graph.Value, n)
+	for i := range n {
+		parts[i] = b.FFNOut.Forward(g, b.FFNIn.GeluTanh(g, g.Slice(x, 0, rows*i/n, rows*(i+1)/n)))
+	}
+	return g.Concat(0, parts...)
+}
+
+// modulation is what the timestep does to one part of a block, [D] each.
+type modulation struct{ shift, scale, gate graph.Value }
+
+// modulations are those of both parts, of e0 [6, D].
+func (b *block) modulations(g *graph.Graph, e0 graph.Value) (first, second modulation) {
+	d := e0.Dim(-1)
+	m := g.Split(g.Add(g.Weight(b.Modulation, 6, d), g.Expect(e0, 6, d)), 0, 6)
+	for i := range m {
+		m[i] = g.Reshape(m[i], d)
+	}
+	return modulation{m[0], m[1], m[2]}, modulation{m[3], m[4], m[5]}
 }
 
 // batch reads rows [n·L, D] as [n, L, D].

@@ -2,7 +2,6 @@ package wan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -55,7 +54,8 @@ func LoadDiT(ix *checkpoint.Index) (m *DiT, unused []string, err error) {
 		m.Blocks[i].allowInt8()
 	}
 	smallest := Grid{Frames: 1, Height: patch, Width: patch}
-	return m, unused, nn.Fit(ix.Path, m.TextKeysNetwork(), m.AudioKeysNetwork(smallest.Frames), m.PassNetwork(smallest))
+	return m, unused, nn.Fit(ix.Path, m.TextKeysNetwork(), m.AudioKeysNetwork(smallest.Frames),
+		m.TimeNetwork(), m.StartNetwork(smallest), m.PassNetwork(smallest))
 }
 
 // check refuses shapes that the networks below would index beyond; all others are checked while a graph is built.
@@ -105,88 +105,3 @@ type Grid struct{ Frames, Height, Width int64 }
 func (s Grid) Tokens() int64 { return s.Frames * (s.Height / patch) * (s.Width / patch) }
 
 func (s Grid) String() string { return fmt.Sprintf("%dx%dx%d", s.Frames, s.Height, s.Width) }
-
-// PassNetwork is one forward pass at a fixed size: "latents" [in, F, h, w], "time" [1, freq dim] (TimestepEmbedding), "rope_cos"
-// and "rope_sin" [tokens, 64] (RotaryTables), and every result of TextKeysNetwork and AudioKeysNetwork give "velocity" [16, F, h,
-// w].
-func (m *DiT) PassNetwork(size Grid) *graph.Network {
-	n := &graph.Network{
-		Name: "dit",
-		Inputs: slices.Concat([]graph.Port{
-			float32Port("latents", m.InChannels(), size.Frames, size.Height, size.Width),
-			float32Port("time", 1, m.FrequencyDim()),
-		}, rotaryPorts(size)),
-		Outputs: []string{"velocity"},
-		Stages: []graph.Stage{
-			{Name: "time_embedding", In: []string{"time"}, Out: []string{"e", "e0"}, Build: m.embedTime},
-			{Name: "patch_embedding", In: []string{"latents"}, Out: []string{"x"}, Build: m.patchify},
-		},
-	}
-	for i := range m.Blocks {
-		for _, name := range keyNames(i, "text") {
-			n.Inputs = append(n.Inputs, graph.Port{Name: name, DType: graph.ComputeType(m.Compute), Shape: []int64{1, ContextRows, m.Dim()}})
-		}
-		for _, name := range keyNames(i, "audio") {
-			n.Inputs = append(n.Inputs, graph.Port{Name: name, DType: graph.ComputeType(m.Compute), Shape: []int64{size.Frames, AudioTokens, m.Dim()}})
-		}
-		n.Stages = append(n.Stages, m.Blocks[i].stage(i, m.heads()))
-	}
-	n.Stages = append(n.Stages, graph.Stage{Name: "head", In: []string{"x", "e"}, Out: []string{"velocity"},
-		Build: func(g *graph.Graph, in []graph.Value) []graph.Value {
-			return []graph.Value{unpatchify(g, m.Head.Forward(g, in[0], in[1]), size)}
-		}})
-	return n
-}
-
-// BlockNetwork is block i alone, its keys included: "x" [tokens, D], "e0" [6, D], "context" [rows, D], "audio_tokens" [F, 16, A]
-// and the rotary tables give "x".
-func (m *DiT) BlockNetwork(i int, size Grid, rows int64) *graph.Network {
-	b := &m.Blocks[i]
-	return &graph.Network{
-		Name: "dit_block",
-		Inputs: slices.Concat([]graph.Port{
-			float32Port("x", size.Tokens(), m.Dim()),
-			float32Port("e0", 6, m.Dim()),
-			float32Port("context", rows, m.Dim()),
-			float32Port("audio_tokens", size.Frames, AudioTokens, m.AudioProjector.width()),
-		}, rotaryPorts(size)),
-		Outputs: []string{"x"},
-		Stages: []graph.Stage{
-			keysStage(&b.CrossAttn, "context", keyNames(i, "text")),
-			keysStage(&b.AudioAttn, "audio_tokens", keyNames(i, "audio")),
-			b.stage(i, m.heads()),
-		},
-	}
-}
-
-func float32Port(name string, shape ...int64) graph.Port {
-	return graph.Port{Name: name, DType: checkpoint.F32, Shape: shape}
-}
-
-func rotaryPorts(size Grid) []graph.Port {
-	return []graph.Port{float32Port("rope_cos", size.Tokens(), HeadDim/2), float32Port("rope_sin", size.Tokens(), HeadDim/2)}
-}
-
-// embedTime maps, in float32, the sinusoid [1, freq] to e [1, D], which the head reads, and e0 [6, D], which the blocks read.
-func (m *DiT) embedTime(g *graph.Graph, in []graph.Value) []graph.Value {
-	e := m.TimeOut.Forward(g, nn.SiLU(g, m.TimeIn.Forward(g, in[0])))
-	e0 := m.TimeProjection.Forward(g, nn.SiLU(g, e))
-	return []graph.Value{e, g.Reshape(e0, 6, m.Dim())}
-}
-
-// patchify cuts latents [in, F, h, w] into 2×2 patches ordered frame, row, column and embeds them: [tokens, D]. The
-// convolution's kernel equals its stride, so it is one linear layer over (channel, row, column).
-func (m *DiT) patchify(g *graph.Graph, in []graph.Value) []graph.Value {
-	c, f, h, w := in[0].Shape[0], in[0].Shape[1], in[0].Shape[2]/patch, in[0].Shape[3]/patch
-	x := g.Reshape(in[0], c, f, h, patch, w, patch)
-	x = g.Reshape(g.Transpose(x, 1, 2, 4, 0, 3, 5), f*h*w, c*patch*patch)
-	return []graph.Value{g.ToFloat32(m.PatchEmbedding.Patches(g, g.ToCompute(x)))}
-}
-
-// unpatchify puts tokens [tokens, 64] back in place: [16, F, h, w]. A token's 64 values are ordered row, column, channel,
-// channel fastest, unlike the patch embedding's.
-func unpatchify(g *graph.Graph, x graph.Value, size Grid) graph.Value {
-	x = g.Reshape(x, size.Frames, size.Height/patch, size.Width/patch, patch, patch, LatentChannels)
-	x = g.Transpose(x, 5, 0, 1, 3, 2, 4)
-	return g.Reshape(x, LatentChannels, size.Frames, size.Height, size.Width)
-}
