@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,11 +74,12 @@ type Parameters struct {
 // Time says where the seconds of a job went, from its receipt until the video was stored.
 type Time struct {
 	Total   float64 `json:"total"`
-	Fetch   float64 `json:"fetch"`   // the sources: brought, checked and hashed
-	Make    float64 `json:"make"`    // the clip: the stages of the result's timings, and the reading of the sources
-	Store   float64 `json:"store"`   // the video, and the fingerprints of the weights before it
-	Compute float64 `json:"compute"` // of Make: ONNX Runtime ran networks
-	Outside float64 `json:"outside"` // Total without Compute
+	Fetch   float64 `json:"fetch"`         // the sources: brought, checked and hashed
+	Make    float64 `json:"make"`          // the clip: the stages of the result's timings, and the reading of the sources
+	Store   float64 `json:"store"`         // the video, and the fingerprints of the weights before it
+	Compute float64 `json:"compute"`       // of Make: ONNX Runtime ran networks
+	Outside float64 `json:"outside"`       // Total without Compute
+	Share   float64 `json:"outside_share"` // Outside's of Total: 0.02 is two hundredths
 }
 
 // times are the moments between the parts of a job.
@@ -85,10 +87,14 @@ type times struct{ began, fetched, made time.Time }
 
 func (t times) until(stored time.Time, clip *inference.Clip) Time {
 	seconds := func(from, to time.Time) float64 { return milliseconds(to.Sub(from).Seconds()) }
-	return Time{
+	spent := Time{
 		Total: seconds(t.began, stored), Fetch: seconds(t.began, t.fetched), Make: seconds(t.fetched, t.made), Store: seconds(t.made, stored),
 		Compute: milliseconds(clip.Compute), Outside: milliseconds(stored.Sub(t.began).Seconds() - clip.Compute),
 	}
+	if spent.Total > 0 {
+		spent.Share = math.Round(1e4*spent.Outside/spent.Total) / 1e4
+	}
+	return spent
 }
 
 // manifestForm is the version of the form that is written and answered from.

@@ -28,6 +28,11 @@ type Result struct {
 	Replaced    bool                        `json:"replaced,omitempty"` // another clip was stored under the job's id before
 	DryRun      bool                        `json:"dry_run,omitempty"`
 	Estimate    *Estimate                   `json:"estimate,omitempty"` // of a dry run
+
+	// Linear is the numbers in which the transformer's linear layers ran, or would run: int8 with quality "fast" on a CPU where that
+	// can be done, and if not, LinearReason says why.
+	Linear       inference.DType `json:"linear,omitempty"`
+	LinearReason string          `json:"linear_reason,omitempty"`
 }
 
 // Estimate is what denoising, nearly all of the work, would take: Passes × Steps calls of the transformer with Tokens
@@ -50,6 +55,7 @@ func newResult(spec inference.Spec, clip *inference.Clip) *Result {
 		Seed: clip.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: clip.Frames, FPS: clip.FPS, Width: clip.Width, Height: clip.Height,
 		DurationS: milliseconds(clip.Duration), Timings: timings, Passes: clip.Passes,
+		Linear: clip.Linear.DType, LinearReason: clip.Linear.Reason,
 	}
 }
 
@@ -63,7 +69,7 @@ func dryResult(spec inference.Spec, e inference.Estimate) *Result {
 	r := &Result{
 		DryRun: true, Seed: spec.Seed, Mode: spec.Mode, Variant: spec.Variant, Quality: spec.Quality,
 		Frames: e.Frames, FPS: spec.FPS, Width: spec.Width, Height: spec.Height,
-		DurationS: milliseconds(float64(e.Frames) / float64(spec.FPS)),
+		DurationS: milliseconds(float64(e.Frames) / float64(spec.FPS)), Linear: e.Linear.DType, LinearReason: e.Linear.Reason,
 		Estimate: &Estimate{
 			Passes: e.Passes, Steps: e.Steps, Tokens: e.Tokens, TFLOP: milliseconds(e.FLOP / 1e12), Seconds: milliseconds(e.Seconds),
 		},

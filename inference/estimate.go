@@ -24,7 +24,8 @@ type Cost struct {
 	Tokens int     // patches that a call attends, reference frames included
 	FLOP   float64 // of all calls; a multiplication with an addition is two
 
-	turns [maxLanes]int // calls one after the other on 1, 2, … devices
+	layers float64       // of FLOP, that of the layers that INT8 is for
+	turns  [maxLanes]int // calls one after the other on 1, 2, … devices
 }
 
 // maxLanes is how many passes a plan has at most, and so how many devices can share one's work.
@@ -34,6 +35,7 @@ const maxLanes = 4
 type Estimate struct {
 	Cost
 	Seconds float64 // of denoising; 0: not known
+	Linear  Linear  // as it would be made now: what memory is free decides as well
 	Machine Machine // that it is for
 }
 
@@ -54,11 +56,15 @@ func PublishedShape(v Variant) Shape {
 // audio's tokens of the same frame, and the feed-forward network. Norms, embeddings, and the keys and values of text and
 // audio, which are made once per clip, are left out.
 func (s Shape) PassFLOP(tokens int) float64 {
+	l, d := float64(tokens), float64(s.Width)
+	attention := 4 * l * (l + wan.ContextRows + wan.AudioTokens) * d
+	return s.layersFLOP(tokens) + float64(s.Layers)*attention
+}
+
+// layersFLOP is that of its linear layers: four of the self-attention, two of each cross-attention, two of the feed-forward network.
+func (s Shape) layersFLOP(tokens int) float64 {
 	l, d, ffn := float64(tokens), float64(s.Width), float64(s.FFN)
-	self := 8*l*d*d + 4*l*l*d
-	text := 4*l*d*d + 4*l*wan.ContextRows*d
-	audio := 4*l*d*d + 4*l*wan.AudioTokens*d
-	return float64(s.Layers) * (self + text + audio + 4*l*d*ffn)
+	return float64(s.Layers) * (16*l*d*d + 4*l*d*ffn)
 }
 
 // CostOf counts what a clip costs on a transformer of a shape. s.Frames must be known.
@@ -76,6 +82,7 @@ func CostOf(s Spec, shape Shape) (Cost, error) {
 	schedule := sampler.Table(max(1, s.Steps), s.Shift)
 	c := Cost{Passes: len(guidance.Passes), Steps: s.Steps, Calls: guidance.Calls(schedule, 1), Frames: frames, Tokens: int(size.Tokens())}
 	c.FLOP = float64(c.Calls) * shape.PassFLOP(c.Tokens)
+	c.layers = float64(c.Calls) * shape.layersFLOP(c.Tokens)
 	for lanes := range c.turns {
 		c.turns[lanes] = guidance.Calls(schedule, lanes+1)
 	}
@@ -90,24 +97,54 @@ func (e *Engine) Estimate(ctx context.Context, s Spec) (Estimate, error) {
 		return Estimate{}, err
 	}
 	shape := PublishedShape(s.Variant)
-	if m, err := e.Models(s.Variant); err == nil {
+	m, missing := e.Models(s.Variant)
+	if missing == nil {
 		shape = m.Transformer.Shape()
 	}
 	cost, err := CostOf(s, shape)
 	if err != nil {
 		return Estimate{}, err
 	}
-	speed, err := e.speed.get(ctx, e.site(plan.DiT))
+	estimate := Estimate{Cost: cost, Machine: e.Machine()}
+	if missing == nil {
+		job := plan.Job{Width: s.Width, Height: s.Height, Frames: cost.Frames, References: len(s.ImagePaths)}
+		if way, err := e.plan(m, job); err == nil { // else the clip is refused, which is not told here
+			if estimate.Linear, _, err = e.linear(m, m.Transformer, s.Quality, job, way); err != nil {
+				return Estimate{}, err
+			}
+		}
+	}
+	speed, err := e.rate(ctx, estimate.Linear)
 	if err != nil {
 		return Estimate{}, err
 	}
-	return Estimate{cost, cost.on(len(e.devices)) / speed, e.Machine()}, nil
+	estimate.Seconds = cost.on(len(e.devices), estimate.Linear) / speed
+	return estimate, nil
 }
 
 // on is the arithmetic that one of several devices does, the one with most: of passes side by side as many count as run
-// one after the other.
-func (c Cost) on(devices int) float64 {
-	return c.FLOP * float64(c.turns[min(devices, maxLanes)-1]) / float64(c.Calls)
+// one after the other. That of layers in 8 bits counts as what is done in float32 in the same time.
+func (c Cost) on(devices int, l Linear) float64 {
+	flop := c.FLOP
+	if l.DType == INT8 {
+		flop -= c.layers * (1 - int8Time)
+	}
+	return flop * float64(c.turns[min(devices, maxLanes)-1]) / float64(c.Calls)
+}
+
+// int8Time is what a layer takes in 8 bits, rounding included, of its time in float32: measured, in turns with float32, on an AMD
+// EPYC with AVX-512 VNNI for 1560 tokens of the 1.7B, 0.33 (a projection) to 0.41 (the feed-forward network's second layer). How
+// fast another processor is, its first fast clip tells.
+const int8Time = 0.38
+
+// rate is the arithmetic per second that clips have taken on a device of this machine, or will.
+func (e *Engine) rate(ctx context.Context, l Linear) (float64, error) {
+	if l.DType == INT8 {
+		if known := e.speed8.known(); known > 0 {
+			return known, nil
+		}
+	}
+	return e.speed.get(ctx, e.site(plan.DiT))
 }
 
 // learn notes the speed of this machine from a finished clip.
@@ -122,7 +159,11 @@ func (e *Engine) learn(s Spec, c *Clip) {
 	}
 	s.Frames = c.Frames
 	if cost, err := CostOf(s, m.Transformer.Shape()); err == nil {
-		e.speed.note(cost.on(len(e.devices))*(1-float64(c.Passes.Reused)/float64(cost.Calls)), seconds)
+		speed := &e.speed
+		if c.Linear.DType == INT8 {
+			speed = &e.speed8
+		}
+		speed.note(cost.on(len(e.devices), c.Linear)*(1-float64(c.Passes.Reused)/float64(cost.Calls)), seconds)
 	}
 }
 
@@ -152,12 +193,22 @@ func (m *speedometer) note(flop, seconds float64) {
 	m.flop, m.seconds = fade*m.flop+flop, fade*m.seconds+seconds
 }
 
-func (m *speedometer) get(ctx context.Context, s site) (float64, error) {
+// known is the speed of recent clips; 0: there are none.
+func (m *speedometer) known() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seconds > 0 {
-		return m.flop / m.seconds, nil
+		return m.flop / m.seconds
 	}
+	return 0
+}
+
+func (m *speedometer) get(ctx context.Context, s site) (float64, error) {
+	if known := m.known(); known > 0 {
+		return known, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.measured == 0 {
 		var err error
 		if m.measured, err = measure(ctx, s); err != nil {

@@ -111,7 +111,7 @@ func TestCostOnDevices(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, turns := range c.turns {
-			if got := cost.on(i+1) / cost.FLOP * float64(cost.Calls); math.Abs(got-float64(turns)) > 1e-6 {
+			if got := cost.on(i+1, Linear{}) / cost.FLOP * float64(cost.Calls); math.Abs(got-float64(turns)) > 1e-6 {
 				t.Errorf("%s on %d devices: %g calls one after the other, want %d", c.quality, i+1, got, turns)
 			}
 		}

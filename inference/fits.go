@@ -24,14 +24,18 @@ func (e *Engine) plan(m *Models, job plan.Job) (*plan.Plan, error) {
 	if !c.Mapped {
 		return plan.Make(size, job, c)
 	}
-	free := c.Free
-	c.Free = math.MaxInt64
-	p, err := plan.Make(size, job, c) // the only way there is
-	if err == nil && float64(p.Peak-c.Base) > float64(free)/doubt {
-		c.Free, c.Base = free, 0 // this process has its base already
+	p, err := onlyWay(size, job, c)
+	if err == nil && float64(p.Peak-c.Base) > float64(c.Free)/doubt {
+		c.Base = 0 // this process has its base already
 		return plan.Make(size, job, c)
 	}
 	return p, err
+}
+
+// onlyWay is how a clip is made on the CPU, which has no other way, whether it fits or not.
+func onlyWay(size plan.Model, job plan.Job, c plan.Device) (*plan.Plan, error) {
+	c.Free = math.MaxInt64
+	return plan.Make(size, job, c)
 }
 
 // Plan says how a clip of a variant is made on this machine, or why it does not fit. No weight is read.

@@ -83,11 +83,11 @@ func TestBalancedIsTheSameClip(t *testing.T) {
 	}
 	run := func(s Spec) ([]float32, Passes) {
 		t.Helper()
-		z, p, err := e.denoise(t.Context(), &s, in, func(Stage) func(int, int) { return func(int, int) {} })
+		z, how, err := e.denoise(t.Context(), &s, in, func(Stage) func(int, int) { return func(int, int) {} })
 		if err != nil {
 			t.Fatal(err)
 		}
-		return z.Data, p
+		return z.Data, how.passes
 	}
 	want, passes := run(s)
 	s.Save = nil

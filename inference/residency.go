@@ -90,7 +90,7 @@ func (e *Engine) capacity() plan.Device {
 			available = d.available
 		}
 		bytes, ok := available()
-		if d.card == nil {
+		if d.card == nil && !d.mapped {
 			bytes += e.rt.Held(d.place) // it counts as taken, but may stay or go as the plan says
 		}
 		if ok {

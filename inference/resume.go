@@ -10,7 +10,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 )
@@ -117,8 +116,9 @@ func (c *Checkpoint) fits(fingerprint string, steps, values int) bool {
 	return c != nil && c.Fingerprint == fingerprint && len(c.Latents) == values && c.Solver.Step > 0 && c.Solver.Step < steps
 }
 
-// fingerprint is a hash of everything that decides a clip's numbers but for the model's weights and the hardware.
-func fingerprint(s *Spec, in *Material, frames int, dtype checkpoint.DType) (string, error) {
+// fingerprint is a hash of everything that decides a clip's numbers but for the model's weights and the hardware: so a clip that was
+// begun with its linear layers in other numbers starts anew.
+func fingerprint(s *Spec, in *Material, frames int, linear DType) (string, error) {
 	sum := sha256.New()
 	numbers := []any{s.Variant, s.Mode, s.Prompt, s.NegativePrompt, frames, s.Width, s.Height, s.FPS, s.Steps, s.Shift, s.Seed,
 		s.ScaleT, s.ScaleA, s.ScaleI, s.StepChange, s.IsolateVocals, len(in.Wave), len(in.Pictures)}
@@ -128,8 +128,8 @@ func fingerprint(s *Spec, in *Material, frames int, dtype checkpoint.DType) (str
 	if s.Quality == Balanced {
 		numbers = append(numbers, sampler.BalancedGate, sampler.BalancedThreshold)
 	}
-	if dtype != checkpoint.F32 {
-		numbers = append(numbers, nameOf(dtype))
+	if linear != FP32 {
+		numbers = append(numbers, linear)
 	}
 	if err := json.NewEncoder(sum).Encode(numbers); err != nil {
 		return "", err

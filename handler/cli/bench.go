@@ -57,7 +57,7 @@ type benchFlags struct {
 	blocks, repeats   int
 	threads           int
 	asJSON, versTorch bool
-	parts             bool
+	parts, int8       bool
 	anyVariant        bool // --variant was not given
 	probe             bool // hidden: this is the process that is asked for the attention kernel
 }
@@ -90,6 +90,8 @@ func (a *App) benchNetwork(m measurement) *cobra.Command {
 	flags.StringVar(&f.python, "python", defaultPython, "the Python that has PyTorch, for --vs-torch")
 	if m.network == bench.DiT {
 		flags.BoolVar(&f.parts, "parts", false, "also what a pass consists of, each part alone")
+		flags.BoolVar(&f.int8, "int8", false, "its linear layers in 8 bits, as in fast clips on the CPU")
+		cmd.MarkFlagsMutuallyExclusive("parts", "int8")
 	}
 	if m.network == bench.GPU {
 		flags.BoolVar(&f.probe, "probe", false, "")
@@ -135,7 +137,7 @@ func (a *App) measure(ctx context.Context, n bench.Network, f benchFlags) error 
 	var tooLarge error
 	measured := 0
 	for _, size := range sizes {
-		o := bench.Options{Size: size, Weights: f.weights, Blocks: f.blocks, Repeats: f.repeats, Parts: f.parts}
+		o := bench.Options{Size: size, Weights: f.weights, Blocks: f.blocks, Repeats: f.repeats, Parts: f.parts, Int8: f.int8}
 		o.Probe = func(ctx context.Context) ([]byte, error) {
 			return a.again(ctx, "bench", "gpu", "--probe", "--variant", string(size.Variant), "--size", strconv.Itoa(size.Tokens()))
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"text/tabwriter"
 
@@ -19,8 +20,9 @@ func (a *App) benchQuality() *cobra.Command {
 		Use:   "quality [--size SIZE] [--steps N] [--weights DIR | --full] [--json]",
 		Short: "Compare the qualities of a job: passes, time, and how far their clips lie apart",
 		Long: `Make the same clip exact, balanced, and exact in half the steps, and compare passes of the transformer, seconds of
-denoising, and the distance from the exact clip: relative L2 of the final latents, PSNR of the frames. Then the same with a
-formula in the place of the network (normally distributed data), each saving alone too.
+denoising, and the distance from the exact clip: relative L2 of the final latents, PSNR of the frames. Then one as "fast" makes
+it, a few steps of one pass, but without the LoRA, and the same with linear layers in 8 bits, compared with each other. Then the
+first ones with a formula in the place of the network (normally distributed data), each saving alone too.
 
 Without --weights, random weights are made in the temporary folder and removed again: tiny ones, or with --full of the
 transformer's published size (1.7B: 8 GB). What random weights show says nothing about real pictures.`,
@@ -73,16 +75,19 @@ func (a *App) printRows(title string, rows []quality.Row) error {
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	line := func(format string, values ...any) { _, _ = fmt.Fprintf(t, format+"\n", values...) } // Flush reports the error
 	line("%s", title)
-	line("\tsteps\tpasses run\treused\tgated\ttime\tlatents' error\tframes' PSNR")
+	line("\tsteps\tpasses run\treused\tgated\ttime\tlatents' error\tframes' PSNR\tcompared with")
 	for _, r := range rows {
-		time, psnr := "", ""
+		time, psnr, against := "", "", ""
+		if r.Latents > 0 {
+			against = cmp.Or(r.Against, rows[0].Name)
+		}
 		if r.Seconds > 0 {
 			time = fmt.Sprintf("%.2f", r.Seconds/rows[0].Seconds)
 		}
 		if r.PSNR > 0 {
 			psnr = fmt.Sprintf("%.1f dB", r.PSNR)
 		}
-		line("%s\t%d\t%d\t%d\t%d\t%s\t%.2g\t%s", r.Name, r.Steps, r.Passes.Run, r.Passes.Reused, r.Passes.Gated, time, r.Latents, psnr)
+		line("%s\t%d\t%d\t%d\t%d\t%s\t%.2g\t%s\t%s", r.Name, r.Steps, r.Passes.Run, r.Passes.Reused, r.Passes.Gated, time, r.Latents, psnr, against)
 	}
 	line("")
 	return t.Flush()

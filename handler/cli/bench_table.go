@@ -28,8 +28,8 @@ func (a *App) benchTable() *cobra.Command {
 		Use:   "table [--out DIR]",
 		Short: "All measurements of docs/performance.md, in turns with PyTorch",
 		Long: `Run all measurements of docs/performance.md, in turns with PyTorch where Python has it, each in a process of its own,
-and write them to performance.json and into performance.md of a folder. It takes some 20 minutes on two cores, 5 GB of disk and
-9 GB of memory, and the machine should do nothing else.`,
+and write them to performance.json and into performance.md of a folder. It takes some 25 minutes on two idle cores, 8 GB of disk
+and 9 GB of memory, and the machine should do nothing else.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.anyPython = !cmd.Flags().Changed("python")

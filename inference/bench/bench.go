@@ -19,6 +19,7 @@ type Options struct {
 	Blocks  int    // of a network whose weights are made: that many of its blocks; 0: all
 	Repeats int    // runs that count; one before them does not
 	Parts   bool   // of a pass of the transformer: also its parts, alone
+	Int8    bool   // of a pass of the transformer: its linear layers in 8 bits, as those of a fast clip on the CPU
 
 	// Python runs Script, which measures the same in PyTorch, in turns with ours; empty: not.
 	Python, Script string
@@ -67,7 +68,8 @@ func Run(ctx context.Context, cfg inference.Config, n Network, o Options, log ze
 		}
 	}
 	b := &bench{Options: o, log: log}
-	b.report = &Report{Network: n, Variant: o.Size.Variant, Size: o.Size.String(), Tokens: o.Size.Tokens(), Threads: cfg.ORT.Threads}
+	b.report = &Report{Network: n, Variant: o.Size.Variant, Size: o.Size.String(), Tokens: o.Size.Tokens(), Threads: cfg.ORT.Threads,
+		Int8: o.Int8}
 	if n == GPU {
 		if err := b.probe(ctx); err != nil {
 			return nil, err

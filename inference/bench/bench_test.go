@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,5 +202,28 @@ func TestDims(t *testing.T) {
 		if !c.check(d) || all != c.all || d.PassThrough {
 			t.Errorf("%s: %+v, %d blocks", c.network, d, all)
 		}
+	}
+}
+
+// A pass in 8 bits is measured as such, and where it cannot be, the table and the check leave it out.
+func TestInt8(t *testing.T) {
+	entries := Entries(false)
+	i := slices.IndexFunc(entries, func(e Entry) bool { return e.Int8 })
+	if (i >= 0) != ort.Int8Exact() {
+		t.Fatalf("entry %d", i)
+	}
+	if i < 0 {
+		t.Skip("this processor has no VNNI instructions")
+	}
+	if args := entries[i].Args("", ""); !slices.Contains(args, "--int8") || !entries[i].Guard {
+		t.Errorf("%+v: %v", entries[i], args)
+	}
+	r, err := Run(t.Context(), processor(), DiT, Options{Size: small, Weights: demo(t), Repeats: 1, Int8: true}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := r.Write(&text); err != nil || !r.Int8 || r.Results[0].Name != "DiT pass, 8-bit" || !strings.Contains(text.String(), "linear layers in int8") {
+		t.Errorf("%v\n%s", err, &text)
 	}
 }

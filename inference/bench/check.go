@@ -21,7 +21,7 @@ func Check(ctx context.Context, stored *Table, w io.Writer, run func(context.Con
 	var failed []string
 	machine := ""
 	for _, r := range stored.Rows {
-		if !r.Guard {
+		if !r.Guard || !r.possible() {
 			continue
 		}
 		bad, cpu, err := r.check(ctx, w, run)
@@ -61,7 +61,7 @@ func (r Row) check(ctx context.Context, w io.Writer, run func(context.Context, E
 		}
 		x := report.Results[0]
 		tries, cpu, failed = append(tries, x), report.Machine.CPU, nil
-		for _, m := range []Measure{Time, Share, Memory} {
+		for _, m := range []Measure{Time, Share, Memory, Own} {
 			before, now := m.of(r.main()), m.of(x)
 			if before == 0 || now == 0 {
 				continue // one of both without PyTorch, or nothing is counted
@@ -77,7 +77,7 @@ func (r Row) check(ctx context.Context, w io.Writer, run func(context.Context, E
 			break
 		}
 	}
-	for _, m := range []Measure{Time, Share, Memory} {
+	for _, m := range []Measure{Time, Share, Memory, Own} {
 		if now, ok := best[m]; ok {
 			before := m.of(r.main())
 			verdict := "as before"

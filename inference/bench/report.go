@@ -18,6 +18,7 @@ type Report struct {
 	Machine     inference.Machine `json:"machine"`
 	ONNXRuntime string            `json:"onnxruntime"`
 	Threads     int               `json:"threads,omitempty"`
+	Int8        bool              `json:"int8,omitempty"` // the transformer's linear layers are in 8 bits
 
 	Synthetic bool `json:"synthetic_weights"` // made for the occasion
 	Blocks    int  `json:"blocks,omitempty"`  // of AllBlocks were measured
@@ -43,6 +44,7 @@ type Result struct {
 	AttentionKernel string `json:"attention_kernel,omitempty"`
 
 	PartOfPass       float64   `json:"part_of_pass,omitempty"`       // of the pass before it, all times it is in there
+	PartOfClip       float64   `json:"part_of_clip,omitempty"`       // of the clip before it
 	AllBlocksSeconds float64   `json:"all_blocks_seconds,omitempty"` // what all blocks would take
 	Torch            *Compared `json:"pytorch,omitempty"`
 }
@@ -65,7 +67,11 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	m := r.Machine
 	row("machine", "%s, %s, %d cores", m.Platform, m.CPU, m.Cores)
-	row("computes", "%s in %s, ONNX Runtime %s", m.Device, m.DType, r.ONNXRuntime)
+	layers := ""
+	if r.Int8 {
+		layers = ", linear layers in int8"
+	}
+	row("computes", "%s in %s%s, ONNX Runtime %s", m.Device, m.DType, layers, r.ONNXRuntime)
 	row("size", "%s", r.Size)
 	if r.Network != Text && r.Network != Audio {
 		row("", "%s, %d tokens", r.Variant, r.Tokens)
@@ -84,6 +90,8 @@ func (r *Report) Write(w io.Writer) error {
 		switch {
 		case x.Seconds.Runs == 0:
 			row(x.Name, "%.0f %% of the pass", 100*x.PartOfPass)
+		case x.PartOfClip > 0:
+			row(x.Name, "%s, %.1f %% of the clip", x.Seconds.seconds(), 100*x.PartOfClip)
 		case x.PartOfPass > 0:
 			row(x.Name, "%s, %.0f %% of the pass", x.Seconds.seconds(), 100*x.PartOfPass)
 		default:

@@ -25,7 +25,8 @@ type ChainOptions struct {
 	// any case, but not with Decompose.
 	Winograd graph.Winograd
 	// Int8 computes in 8 bits the layers that allow it (nn.Linear.Int8); their weights are rounded in the first Run and take a
-	// byte each in memory, beside the files. On the host alone, with Compute F32, and where the processor can (Int8Exact).
+	// byte each in memory, beside the files, and all others are copied as well (CopiesOf). A network without such a layer is
+	// built as ever. On the host alone, with Compute F32, and where the processor can (Int8Exact).
 	Int8 bool
 	// Session is how the sessions run; its Place is the chain's.
 	Session SessionOptions
@@ -97,8 +98,7 @@ func (rt *Runtime) NewChain(n *graph.Network, o ChainOptions) (*Chain, error) {
 			"8-bit layers run on a CPU with VNNI instructions, in float32; ask for full quality")
 	}
 	o.Session.Place = o.Place
-	build := o.options()
-	models, err := n.Split(build)
+	models, build, err := o.build(n)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +118,17 @@ func (rt *Runtime) NewChain(n *graph.Network, o ChainOptions) (*Chain, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// build builds the stages of n.
+func (o ChainOptions) build(n *graph.Network) ([]*graph.Model, graph.Options, error) {
+	build := o.options()
+	models, err := n.Split(build)
+	if err == nil && o.Int8 && rounded(models) == 0 {
+		o.Int8 = false
+		return o.build(n)
+	}
+	return models, build, err
 }
 
 // joinable reports whether every weight can be external data that is computed with as it lies.

@@ -86,6 +86,9 @@ func loadFile(name string) error {
 		case info.IsDir():
 			return errors.New("a folder; name the file in it")
 		}
+		if err := whole(name); err != nil {
+			return err
+		}
 	}
 	binding.SetSharedLibraryPath(name)
 	err := binding.InitializeEnvironment()

@@ -81,8 +81,17 @@ func TestMissingLibrary(t *testing.T) {
 	if err := os.WriteFile(text, []byte("no library"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	library, err := os.ReadFile(workingLibrary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "short.so")
+	if err := os.WriteFile(short, library[:len(library)/3], 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string]string{
 		"/nowhere/lib.so":  "(no such file)",
+		short:              "(cut short; fetch or copy it again)",
 		filepath.Dir(text): "(a folder; name the file in it)",
 		text:               "file too short",
 		"libc.so.6":        "OrtGetApiBase", // a library, but another one

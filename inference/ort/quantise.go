@@ -17,6 +17,44 @@ func Int8Exact() bool {
 	return runtime.GOARCH != "amd64" || cpu.X86.HasAVX512VNNI || cpu.X86.HasAVXVNNI
 }
 
+// Copies are the weights that a chain does not bind as they lie in their files.
+type Copies struct {
+	Bytes int64 // of all of them, where the chain's Place is
+	Int8  int   // matrices in 8 bits among them
+}
+
+// CopiesOf counts what the first Runs of chains in 8 bits copy. Nothing is read.
+func CopiesOf(networks ...*graph.Network) (c Copies, err error) {
+	for _, n := range networks {
+		models, build, err := ChainOptions{Int8: true}.build(n)
+		if err != nil {
+			return c, err
+		}
+		if build.Weights != graph.Converted {
+			continue // all are bound
+		}
+		all, err := needsOf(models)
+		if err != nil {
+			return c, err
+		}
+		_, size := layOut(all.weights)
+		c.Bytes, c.Int8 = c.Bytes+size, c.Int8+rounded(models)
+	}
+	return c, nil
+}
+
+// rounded is how many matrices the models take in 8 bits.
+func rounded(models []*graph.Model) (n int) {
+	for _, m := range models {
+		for _, b := range m.Bound {
+			if b.Prepare == graph.Int8Columns {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // quantiseRows is how many rows are rounded before they are written as columns: as many bytes as a cache line has.
 const quantiseRows = 64
 

@@ -1,7 +1,9 @@
 package ort
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
@@ -99,5 +101,33 @@ func TestInt8Refused(t *testing.T) {
 		if _, err := bound(b); fault.CodeOf(err) != "onnxruntime_tensor" {
 			t.Errorf("%+v: %v", b, err)
 		}
+	}
+}
+
+// TestInt8Nothing: a network none of whose layers is for 8 bits is built as ever, from the mapped files.
+func TestInt8Nothing(t *testing.T) {
+	if !Int8Exact() {
+		t.Skip("this processor has no VNNI instructions")
+	}
+	rt := openRuntime(t, Config{})
+	n := deep(t, 3, 8, checkpoint.F32)
+	if c, err := CopiesOf(n, n); err != nil || c != (Copies{}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	var results [2][]float32
+	for i, int8 := range []bool{false, true} {
+		c := newChain(t, rt, n, ChainOptions{Int8: int8})
+		state := zeroState(t, 8)
+		out, err := c.Run(t.Context(), deepInput(t, 8), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[i] = slices.Clone(out["y"].Float32s())
+		if err := errors.Join(CloseAll(out), CloseAll(state)); err != nil {
+			t.Error(err)
+		}
+	}
+	if !slices.Equal(results[0], results[1]) || rt.Held(Place{}) != 0 {
+		t.Errorf("%v and %v, %d bytes copied", results[0], results[1], rt.Held(Place{}))
 	}
 }

@@ -147,5 +147,9 @@ func (s *Session) stopped(err error) error {
 }
 
 func (s *Session) failed(err error) error {
+	if text := err.Error(); strings.Contains(text, "Failed to allocate memory") || strings.Contains(text, "bad_alloc") {
+		return fault.New("out_of_memory", s.name, "the system gives the model %s not enough memory; ask for a smaller or shorter video", s.name).
+			Because(err)
+	}
 	return fault.New("onnxruntime_run", s.name, "ONNX Runtime failed to run the model %s", s.name).Because(err)
 }

@@ -4,11 +4,14 @@ package plan
 // (Device.Compute and Text); what the transformer adds up from block to block, its residual stream, has 4, and so have all
 // numbers of the VAE and of the audio encoder.
 //
-// Measured on the CPU (b = 4; anonymous memory, Base 0.14 GB of it: the program, ONNX Runtime, its threads):
+// Measured on the CPU (b = 4; anonymous memory, Base 0.14 GB of it: the program, ONNX Runtime, its threads; the transformer with 2 of
+// 30 blocks and one text and voice, as `bench dit --size 416x240x9` and `832x480x5` make it):
 //
-//	transformer, 1.7B, 1,560 tokens   0.74 GB   these formulas: 0.79, of which keys and values 0.40
-//	transformer, 1.7B, 4,680 tokens   1.29 GB                   1.29, of which keys and values 0.41
-//	VAE decoder, 480x832              5.7 GB                    5.60, of which memories 3.78
+//	transformer, 1.7B, 1,560 tokens   0.29 GB   these formulas: 0.42, of which keys and values 0.03
+//	transformer, 1.7B, 4,680 tokens   0.57 GB                   0.75, of which keys and values 0.03
+//	VAE decoder, 480x832              5.97 GB                   6.00, of which memories 3.78
+//
+// In 8 bits (`bench dit --int8`) the first takes 0.15 GB more, of which 0.10 are the copies that Job.Copies counts.
 //
 // The other figures, and all at b = 2, are the same formulas, unmeasured.
 
@@ -39,15 +42,17 @@ func (j Job) latentPixels() int64 { return int64(j.Width/vaeStride) * int64(j.He
 func (j Job) Tokens() int64 { return j.latentFrames() * j.latentPixels() / (patch * patch) }
 
 // rows is what a transformer of a width keeps for rows of activations: the feed-forward network's inner values before and
-// after their function, and 14 rows of the width: the residual stream and its sum, the normalised input, q, k and v before
-// and after their norms and rotation, attention's result and its projection. No attention scores: no provider holds them.
+// after their function, of the rows that it takes at a time, and 14 rows of the width: the residual stream and its sum, the
+// normalised input, q, k and v before and after their norms and rotation, attention's result and its projection. No attention
+// scores: no provider holds them.
 func rows(n, width, ffn, b int64) int64 {
-	const stream, inner = 2, 12
-	return n * (stream*width*float32Bytes + b*(inner*width+2*ffn))
+	const stream, inner, together = 2, 12, 2048
+	return n*width*(stream*float32Bytes+inner*b) + 2*min(n, together)*ffn*b
 }
 
+// denoise: beside what a pass takes, a step keeps the residual stream that its passes start from.
 func (m Model) denoise(j Job, d Device) int64 {
-	return rows(j.Tokens(), m.Width, m.FFN, d.Compute) + m.keys(j, d)
+	return rows(j.Tokens(), m.Width, m.FFN, d.Compute) + j.Tokens()*m.Width*float32Bytes + m.keys(j, d)
 }
 
 // keys are the keys and values of text and audio for every block, which are made once per clip: of two prompts, and of the
@@ -90,26 +95,36 @@ const (
 	stageMemories = 6
 )
 
-func (m Model) working(j Job) int64 { return workingFrames * m.fullFrame(j) }
+// On the CPU convolutions are in Winograd's form (nn's winograd.go), which transforms a picture in bands of 128 MiB: arguments,
+// products and results of a band are there at the same time. Measured, they add 0.37 GB to the 5.60 of the decoder at 480x832.
+const winogradBands = 3 * 128 << 20
+
+func (m Model) working(j Job, d Device) int64 {
+	frame := m.fullFrame(j)
+	if d.Mapped {
+		return workingFrames*frame + min(winogradBands, workingFrames*frame/4)
+	}
+	return workingFrames * frame
+}
 
 // fullFrame is a frame of c channels at the size of the video.
 func (m Model) fullFrame(j Job) int64 {
 	return m.VAEChannels * int64(j.Width) * int64(j.Height) * float32Bytes
 }
 
-func (m Model) decode(j Job, where Memories) int64 {
+func (m Model) decode(j Job, d Device, where Memories) int64 {
 	if j.Frames <= 1 { // a single frame is decoded without memories
-		return m.working(j)
+		return m.working(j, d)
 	}
-	return m.working(j) + m.memories(j, where, decoderLatent+decoderUnits*m.VAEChannels)
+	return m.working(j, d) + m.memories(j, where, decoderLatent+decoderUnits*m.VAEChannels)
 }
 
 // encode: pictures are encoded one by one, without memories; the 17B's grey clip needs them.
-func (m Model) encode(j Job, where Memories) int64 {
+func (m Model) encode(j Job, d Device, where Memories) int64 {
 	if !m.Conditioned || j.latentFrames() == 1 {
-		return m.working(j)
+		return m.working(j, d)
 	}
-	return m.working(j) + m.memories(j, where, encoderColour+encoderUnits*m.VAEChannels)
+	return m.working(j, d) + m.memories(j, where, encoderColour+encoderUnits*m.VAEChannels)
 }
 
 func (m Model) memories(j Job, where Memories, valuesPerPixel int64) int64 {

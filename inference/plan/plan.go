@@ -44,6 +44,10 @@ type Model struct {
 type Job struct {
 	Width, Height, Frames int
 	References            int // reference pictures; 0 counts as the empty one
+
+	// Copies are bytes of the transformer's weights that lie in memory beside their mapped files while it runs, as where its
+	// layers are in 8 bits. On devices that are not Mapped all weights are copies anyway.
+	Copies int64
 }
 
 // Device is where the networks run.
@@ -148,9 +152,9 @@ func lay(m Model, j Job, d Device, w way) *Plan {
 	}{
 		{StageText, Text, m.text(d)},
 		{StageAudio, Audio, m.audio()},
-		{StageImage, VAE, m.encode(j, w.memories)},
+		{StageImage, VAE, m.encode(j, d, w.memories)},
 		{StageDiT, DiT, m.denoise(j, d)},
-		{StageDecode, VAE, m.decode(j, w.memories)},
+		{StageDecode, VAE, m.decode(j, d, w.memories)},
 	} {
 		stage := Stage{Name: s.name, Activations: s.activations}
 		if !slices.Contains(w.resident, s.needs) {
@@ -159,6 +163,9 @@ func lay(m Model, j Job, d Device, w way) *Plan {
 		}
 		for _, n := range w.resident {
 			stage.Weights += m.held(d, n, w.groups)
+		}
+		if s.needs == DiT && d.Mapped {
+			stage.Weights += j.Copies
 		}
 		stage.Peak = d.Base + stage.Weights + stage.Activations
 		p.Peak = max(p.Peak, stage.Peak)
@@ -177,7 +184,8 @@ func (m Model) held(d Device, n Network, groups int64) int64 {
 	}
 	const buffers = 2 // one group runs, the next is copied
 	group := (m.Blocks + groups - 1) / groups
-	return m.Bytes[DiT] - m.Blocks*m.BlockBytes + min(buffers*group, m.Blocks)*m.BlockBytes
+	once := 4 * m.Width * m.Width * d.Compute // block 0's self-attention is run once a step, not once a pass, and stays
+	return m.Bytes[DiT] - m.Blocks*m.BlockBytes + once + min(buffers*group, m.Blocks)*m.BlockBytes
 }
 
 // Worst is the stage that needs most.

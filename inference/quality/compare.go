@@ -12,6 +12,8 @@ import (
 
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/weights"
 )
 
@@ -26,33 +28,49 @@ type Options struct {
 	Blocks        int
 }
 
-// Row is a clip and its distance from the exact one.
+// Row is a clip and its distance from another one.
 type Row struct {
 	Name    string           `json:"name"`
+	Against string           `json:"against,omitempty"` // the row it is compared with; empty: the exact one, or none
 	Steps   int              `json:"steps"`
 	Passes  inference.Passes `json:"passes"`
 	Seconds float64          `json:"seconds,omitempty"` // of denoising
-	Latents float64          `json:"latents"`           // ‖clip - exact‖ / ‖exact‖ of the final latents
+	Latents float64          `json:"latents"`           // ‖clip - other‖ / ‖other‖ of the final latents
 	PSNR    float64          `json:"psnr,omitempty"`    // of the frames, in dB; 0: equal, or none were decoded
 }
 
-// saving is a clip to compare with the exact one.
+// saving is a clip to compare with the exact one, or with another.
 type saving struct {
 	name    string
 	quality inference.Quality
 	steps   func(exact int) int
+	fast    bool   // as a fast clip is made, but without the adapter: there is none for the 1.7B, and none at hand
+	int8    bool   // with linear layers in 8 bits, which is for fast clips only
+	against string // name of a row before; its own: nothing
 }
 
 func same(steps int) int { return steps }
 func half(steps int) int { return (steps + 1) / 2 }
+func few(steps int) int  { return min(steps, sampler.FastSteps) }
+
+const exactly, fast = "exact", "fast, without its LoRA"
 
 var savings = []saving{
-	{"exact", inference.Exact, same},
-	{"balanced", inference.Balanced, same},
-	{"exact, half the steps", inference.Exact, half},
+	{name: exactly, quality: inference.Exact, steps: same, against: exactly},
+	{name: "balanced", quality: inference.Balanced, steps: same, against: exactly},
+	{name: "exact, half the steps", quality: inference.Exact, steps: half, against: exactly},
+	{name: fast, steps: few, fast: true, against: fast},
+	{name: "the same in 8 bits", steps: few, fast: true, int8: true, against: fast},
 }
 
-// Compare makes a clip of mode TA in all ways; the first row is the exact one. Everything it wrote is gone when it returns.
+// onePass makes of a plan what it is for a fast clip: the pass with all conditions, without guidance.
+func onePass(p *sampler.Plan) {
+	last := slices.IndexFunc(p.Passes, func(x sampler.Pass) bool { return x.Text == sampler.Prompt && x.Audio })
+	p.Passes, p.Sum, p.Late = p.Passes[last:last+1], sampler.Sum{}, sampler.Sum{}
+	p.Quality, p.Gate, p.Threshold = sampler.Fast, 0, 0
+}
+
+// Compare makes a clip of mode TA in all ways; the first row is the exact one, the last one that of layers in 8 bits. Everything it wrote is gone when it returns.
 func Compare(ctx context.Context, cfg inference.Config, o Options, log zerolog.Logger) (rows []Row, err error) {
 	if o.Steps < 2 || o.Blocks < 0 {
 		return nil, fault.New("bad_count", "", "%d steps of %d blocks are nothing to compare; give 2 steps or more", o.Steps, o.Blocks)
@@ -75,19 +93,29 @@ func Compare(ctx context.Context, cfg inference.Config, o Options, log zerolog.L
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if _, err := makeClip(ctx, e, o, saving{"", inference.Exact, func(int) int { return 1 }}); err != nil { // reads the weights
+	warm := saving{quality: inference.Exact, steps: func(int) int { return 1 }}
+	if _, err := makeClip(ctx, e, o, warm); err != nil { // reads the weights
 		return nil, err
 	}
-	var first *clip
+	made := map[string]*clip{}
 	for _, s := range savings {
+		if s.int8 && !ort.Int8Exact() {
+			log.Warn().Msg("This processor has no VNNI instructions: layers in 8 bits are left out.")
+			continue
+		}
 		c, err := makeClip(ctx, e, o, s)
 		if err != nil {
 			return nil, err
 		}
-		if first == nil {
-			first = c
+		made[s.name] = c
+		other := made[s.against]
+		if s.against != exactly && s.against != s.name {
+			c.row.Against = s.against
 		}
-		c.row.Latents, c.row.PSNR = distance(c.latents.Data, first.latents.Data), psnr(c.frames, first.frames)
+		c.row.Latents, c.row.PSNR = distance(c.latents.Data, other.latents.Data), psnr(c.frames, other.frames)
+		if s.int8 && c.row.Latents == 0 {
+			return nil, fault.New("no_int8", "", "there is not enough memory for the copies of the weights in 8 bits; give fewer --blocks")
+		}
 		log.Info().Interface("row", c.row).Msg("A clip was made.")
 		rows = append(rows, c.row)
 	}
@@ -129,6 +157,11 @@ func makeClip(ctx context.Context, e *inference.Engine, o Options, how saving) (
 	if o.Variant == inference.Variant17B {
 		s.ScaleT, s.ScaleA = 5, 5.5
 	}
+	var guide func(*sampler.Plan)
+	if how.fast {
+		guide = onePass
+	}
+	e.Measure(guide, how.int8)
 	spared := 0 // the last step, after which nothing is saved, never is
 	s.SaveEvery, s.Save = 1, func(c *inference.Checkpoint) { spared = c.Reuse.Spared }
 	var began time.Time
@@ -147,6 +180,9 @@ func makeClip(ctx context.Context, e *inference.Engine, o Options, how saving) (
 		return nil, err
 	}
 	c.row.Passes = inference.Passes{Run: cost.Calls - spared, Reused: spared, Gated: cost.Passes*steps - cost.Calls}
+	if how.fast {
+		c.row.Passes = inference.Passes{Run: steps}
+	}
 	err = e.Frames(ctx, s.Variant, z, func(int, int) {}, func(rgb []byte) error {
 		c.frames = append(c.frames, rgb...)
 		return nil
