@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/gpu"
 	"github.com/humo-worker/humo-worker/inference/memory"
 	"github.com/humo-worker/humo-worker/inference/plan"
+	"github.com/humo-worker/humo-worker/inference/sandbox"
 	"github.com/humo-worker/humo-worker/inference/weights"
 )
 
@@ -39,23 +41,67 @@ func (r *report) programs(ctx context.Context, version string) {
 		}
 		r.add(group, passed, name, text, "")
 	}
+	r.confinement(ctx)
 }
 
-// firstLine asks a program for its version.
+// firstLine asks a program for its version, in the confinement in which jobs run it.
 func firstLine(ctx context.Context, name string) (string, error) {
 	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return "", errors.New("is not installed")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	text, err := exec.CommandContext(ctx, path, "-version").Output()
+	c := sandbox.Command(ctx, sandbox.Policy{Memory: 1 << 30, CPU: 10 * time.Second, FileSize: 1 << 20, Patience: 10 * time.Second}, path, "-version")
+	defer c.Close()
+	var text bytes.Buffer
+	c.Stdout = &text
+	if err = c.Start(); err == nil {
+		err = c.Wait()
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s does not run: %w", path, err)
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
+	line, _, _ := strings.Cut(text.String(), "\n")
 	line, _, _ = strings.Cut(line, " Copyright")
 	return line + ", " + path, nil
+}
+
+// confinement lets a program try to break out of what ffmpeg and the decoder of pictures run in.
+func (r *report) confinement(ctx context.Context) {
+	const group, name = "programs", "confinement"
+	found, err := sandbox.Examine(ctx)
+	if err != nil {
+		r.add(group, failed, name, "no program can be run confined: "+err.Error(), "see that a temporary folder can be written, and that nothing forbids the worker to start itself")
+		return
+	}
+	var active, open []string
+	for _, c := range []struct {
+		broken             bool
+		confined, breaking string
+	}{
+		{found.Network, "no network", "the network"},
+		{found.Processes, "no other processes", "other processes"},
+		{found.ReadFile || found.WriteFile, "no files but its own", "the worker's files"},
+		{found.Root, "none of root's rights", "root's rights"},
+		{found.Memory, "memory, CPU time and file sizes bounded", "all memory"},
+	} {
+		if c.broken {
+			open = append(open, c.breaking)
+		} else {
+			active = append(active, c.confined)
+		}
+	}
+	text := "ffmpeg and the decoder of pictures have " + strings.Join(active, ", ")
+	if len(open) == 0 {
+		r.add(group, passed, name, text, "")
+		return
+	}
+	for _, gap := range sandbox.Gaps() {
+		text += "\n" + gap
+	}
+	r.add(group, noted, name, text+"\nwithin their reach: "+strings.Join(open, ", "), "run the worker on Linux 5.13 or later with Landlock and seccomp")
 }
 
 func (r *report) machine(s Settings) {

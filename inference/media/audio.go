@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,28 +24,71 @@ const (
 	audioField        = "audio"
 )
 
-// SeparationRate is the rate of the samples that DecodeStereo returns, in Hz.
+// SeparationRate is the rate of the samples that Audio.Stereo returns, in Hz.
 const SeparationRate = 44100
 
 // layout is how decoded samples come out: interleaved if there are two channels.
 type layout struct{ rate, channels int }
 
-// DecodeAudio returns the file's first audio stream as 16 kHz mono samples in [-1, 1): the mean over its channels,
-// resampled by soxr (HQ) to exactly ceil(n*16000/rate) samples. That is librosa.load(path, sr=16000), through which the
-// model's training data went. Spec §4.1.
-//
-// More than maxSeconds of sound is refused while it is decoded, whatever the header says; maxSeconds <= 0 means 600.
-// Faults: audio_undecodable, audio_empty (under 40 ms), audio_too_long, all with the field "audio"; ffmpeg_missing.
-// A cancelled context is reported as such.
-func DecodeAudio(ctx context.Context, path string, maxSeconds float64) ([]float32, error) {
-	return decode(ctx, path, maxSeconds, layout{SampleRate, 1})
+// Audio is the first audio stream of a file. What ffprobe says of it is asked once, for decoding and for muxing.
+type Audio struct {
+	path string
+	info AudioInfo
 }
 
-// DecodeStereo returns the two channels of the same stream at 44.1 kHz, for a separator of voices. A mono stream is in
-// both; of more than two channels both are the mean. Limits and faults are DecodeAudio's.
-func DecodeStereo(ctx context.Context, path string, maxSeconds float64) (left, right []float32, err error) {
-	samples, err := decode(ctx, path, maxSeconds, layout{SeparationRate, 2})
+// OpenAudio looks at a file's first audio stream.
+// Faults: audio_undecodable, audio_empty, media_limit, media_stuck and media_killed (the last two retryable), all with the
+// field "audio"; ffmpeg_missing, ffmpeg_unusable (retryable). A cancelled context is reported as such.
+func OpenAudio(ctx context.Context, path string) (*Audio, error) {
+	info, err := probeAudio(ctx, path)
 	if err != nil {
+		return nil, err
+	}
+	path, err = filepath.Abs(path)
+	return &Audio{path, *info}, err
+}
+
+// DecodeAudio is Mono of a file's first audio stream.
+func DecodeAudio(ctx context.Context, path string, maxSeconds float64) ([]float32, error) {
+	a, err := OpenAudio(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return a.Mono(ctx, maxSeconds)
+}
+
+// Mono returns the stream as 16 kHz mono samples in [-1, 1): the mean over its channels, resampled by soxr (HQ) to exactly
+// ceil(n*16000/rate) samples. That is librosa.load(path, sr=16000), through which the model's training data went. Spec §4.1.
+//
+// More than maxSeconds of sound is refused while it is decoded, whatever the header says; maxSeconds <= 0 means 600.
+// Faults: audio_undecodable, audio_empty (under 40 ms), audio_too_long and OpenAudio's.
+func (a *Audio) Mono(ctx context.Context, maxSeconds float64) ([]float32, error) {
+	if maxSeconds <= 0 {
+		maxSeconds = defaultMaxSeconds
+	}
+	to := layout{SampleRate, 1}
+	samples, length, err := a.decode(ctx, to, to.samples(maxSeconds))
+	if errors.Is(err, errTooLong) {
+		return nil, fault.New("audio_too_long", audioField, "The audio is longer than the limit of %g s. Cut it.", maxSeconds)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return to.usable(to.fit(samples, length, a.info.Rate))
+}
+
+// Stereo returns the first samples of the two channels at 44.1 kHz, or all that there are, for a separator of voices. A mono
+// stream is in both; of more than two channels both are the mean. Decoding ends with what was asked for. Faults are Mono's,
+// without audio_too_long.
+func (a *Audio) Stereo(ctx context.Context, first int) (left, right []float32, err error) {
+	to := layout{SeparationRate, 2}
+	samples, length, err := a.decode(ctx, to, to.channels*first)
+	if err == nil {
+		samples = to.fit(samples, length, a.info.Rate)
+	} else if !errors.Is(err, errTooLong) {
+		return nil, nil, err
+	}
+	if samples, err = to.usable(samples[:min(len(samples), to.channels*first)]); err != nil {
 		return nil, nil, err
 	}
 	left, right = make([]float32, len(samples)/2), make([]float32, len(samples)/2)
@@ -54,19 +98,13 @@ func DecodeStereo(ctx context.Context, path string, maxSeconds float64) (left, r
 	return left, right, nil
 }
 
-func decode(ctx context.Context, path string, maxSeconds float64, to layout) ([]float32, error) {
-	if maxSeconds <= 0 {
-		maxSeconds = defaultMaxSeconds
-	}
-	source, err := probeAudio(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	samples, length, err := decodeAudio(ctx, path, source, maxSeconds, to)
-	if err != nil {
-		return nil, err
-	}
-	samples = to.fit(samples, length, source.Rate)
+// samples is how many there are of all channels in some seconds.
+func (to layout) samples(seconds float64) int {
+	return int(math.Ceil(seconds*float64(to.rate))) * to.channels
+}
+
+// usable refuses what is too short or holds what is no number.
+func (to layout) usable(samples []float32) ([]float32, error) {
 	if perChannel := len(samples) / to.channels; perChannel < to.rate/minLength {
 		return nil, emptyAudio("has only %.0f ms of sound", float64(perChannel)/float64(to.rate)*1000)
 	}
@@ -104,19 +142,25 @@ func probeAudio(ctx context.Context, path string) (*AudioInfo, error) {
 	return a, nil
 }
 
-// decodeAudio also counts the samples of a channel before resampling, from which the exact length follows. ffmpeg
-// writes those, as one byte each, to a second pipe: headers lie about lengths.
-func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeconds float64, to layout) (samples []float32, length int64, err error) {
+// decode also counts the samples of a channel before resampling, from which the exact length follows. ffmpeg writes
+// those, as one byte each, to a second pipe: headers lie about lengths. Where there are more than limit samples, of all
+// channels, it ends with errTooLong, those up to there and no length.
+func (a *Audio) decode(parent context.Context, to layout, limit int) (samples []float32, length int64, err error) {
 	ctx, stop := context.WithCancel(parent)
 	defer stop()
-	args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error"}, untrusted(path)...)
-	t, err := newTool(ctx, "ffmpeg", append(args,
-		"-filter_complex", "[0:a:0]"+to.mix(source.Channels)+",asplit[mixed][counted];[mixed]"+resample(to.rate)+"[resampled]",
+	path, policy, err := reading(a.path)
+	if err != nil {
+		return nil, 0, err
+	}
+	args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"}, untrusted(path)...)
+	t, err := newTool(ctx, "ffmpeg", policy, append(args,
+		"-filter_complex", "[0:a:0]"+to.mix(a.info.Channels)+",asplit[mixed][counted];[mixed]"+resample(to.rate)+"[resampled]",
 		"-map", "[resampled]", "-f", "f32le", "pipe:1",
 		"-map", "[counted]", "-c:a", "pcm_s8", "-f", "s8", "pipe:3")...)
 	if err != nil {
 		return nil, 0, err
 	}
+	defer t.Close()
 	stdout, err := t.StdoutPipe()
 	if err != nil {
 		return nil, 0, err
@@ -126,11 +170,11 @@ func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeco
 		return nil, 0, err
 	}
 	t.ExtraFiles = []*os.File{counted}
-	err = t.Start()
+	err = t.start(ctx)
 	counted.Close() //nolint:errcheck // ours is a copy of the child's
 	if err != nil {
 		counter.Close() //nolint:errcheck // nothing was read
-		return nil, 0, fmt.Errorf("start ffmpeg: %w", err)
+		return nil, 0, err
 	}
 	lengths := make(chan int64, 1)
 	go func() {
@@ -139,26 +183,29 @@ func decodeAudio(parent context.Context, path string, source *AudioInfo, maxSeco
 		lengths <- n
 	}()
 
-	samples, readErr := readFloats(stdout, int(math.Ceil(maxSeconds*float64(to.rate)))*to.channels)
+	samples, readErr := readFloats(t.lively(stdout), limit)
 	if readErr != nil {
 		stop()
 	}
-	waitErr := t.wait()
+	waitErr := t.Wait()
 	length = <-lengths / int64(to.channels)
 	switch {
 	case parent.Err() != nil:
 		return nil, 0, interrupted(parent, "decode audio")
 	case errors.Is(readErr, errTooLong):
-		return nil, 0, fault.New("audio_too_long", audioField, "The audio is longer than the limit of %g s. Cut it.", maxSeconds)
+		return samples, 0, errTooLong
 	case waitErr != nil:
 		if incomplete := t.incomplete(waitErr); incomplete != nil {
 			return nil, 0, incomplete
 		}
+		if err := stopped(t.Cmd, "audio", audioField, waitErr); err != nil {
+			return nil, 0, err
+		}
 		return nil, 0, undecodableAudio().Because(waitErr)
 	case readErr != nil:
 		return nil, 0, undecodableAudio().Because(readErr)
-	case len(samples) == 0 && t.stderr.String() != "": // every packet was bad, which ffmpeg does not call a failure
-		return nil, 0, undecodableAudio().Because(fmt.Errorf("ffmpeg: %s", t.stderr.String()))
+	case len(samples) == 0 && t.Said() != "": // every packet was bad, which ffmpeg does not call a failure
+		return nil, 0, undecodableAudio().Because(fmt.Errorf("ffmpeg: %s", t.Said()))
 	}
 	return samples, length, nil
 }
@@ -197,7 +244,7 @@ func mean(channels int) string {
 
 var errTooLong = errors.New("more samples than allowed")
 
-// readFloats reads little-endian float32 until the end or until there are more than limit.
+// readFloats reads little-endian float32 until the end or until there are more than limit, and then a few more.
 func readFloats(r io.Reader, limit int) ([]float32, error) {
 	var samples []float32
 	buf := make([]byte, 64<<10)
@@ -207,7 +254,7 @@ func readFloats(r io.Reader, limit int) ([]float32, error) {
 			samples = append(samples, math.Float32frombits(binary.LittleEndian.Uint32(buf[i:])))
 		}
 		if len(samples) > limit {
-			return nil, errTooLong
+			return samples, errTooLong
 		}
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:

@@ -298,7 +298,7 @@ func TestFFmpegIncomplete(t *testing.T) {
 func TestToolEnvironmentAndLastWords(t *testing.T) {
 	t.Setenv("BUCKET_SECRET_ACCESS_KEY", "hush")
 	dir := t.TempDir()
-	script := "#!/bin/sh\nenv >&2\nprintf 'a\\033[31mb\\n' >&2\nexit 3\n"
+	script := "#!/bin/sh\nexport -p >&2\nprintf 'a\\033[31mb\\n' >&2\nexit 3\n"
 	if err := os.WriteFile(filepath.Join(dir, "ffprobe"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

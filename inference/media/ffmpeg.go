@@ -4,70 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/sandbox"
 )
 
 // untrusted returns the input options for a user's file. The format list matters most: without it a playlist renamed
 // to .wav makes ffmpeg read any other file it names, which the protocol list alone does not stop. "file:" keeps a name
-// from being read as an option or a URL.
+// from being read as an option or a URL. One thread is all that decoders of sound can use, and starts faster than many.
 func untrusted(path string) []string {
-	return []string{"-protocol_whitelist", "file,pipe", "-format_whitelist", "wav,mp3,flac,ogg,mov,aac,matroska", "-i", "file:" + path}
+	return []string{"-protocol_whitelist", "file,pipe", "-format_whitelist", "wav,mp3,flac,ogg,mov,aac,matroska", "-threads", "1", "-i", "file:" + path}
 }
 
-// tool is one run of ffmpeg or ffprobe, in a process group of its own that dies with the context.
+// tool is one run of ffmpeg or ffprobe, confined.
 type tool struct {
-	*exec.Cmd
-	name   string
-	stderr tail
+	*sandbox.Cmd
+	name string
 }
 
-func newTool(ctx context.Context, name string, args ...string) (*tool, error) {
+func newTool(ctx context.Context, name string, p sandbox.Policy, args ...string) (*tool, error) {
 	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return nil, fault.New("ffmpeg_missing", "", `%s is not installed on the worker. Install the package "ffmpeg": apt-get install ffmpeg`, name).Because(err)
 	}
-	t := &tool{Cmd: exec.CommandContext(ctx, path, args...), name: name}
-	t.Env = bareEnvironment()
-	t.Stderr = &t.stderr
-	t.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	t.Cancel = func() error {
-		if err := syscall.Kill(-t.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
-			return err
-		}
-		return os.ErrProcessDone
-	}
-	t.WaitDelay = time.Second // for pipes that something else still holds open
-	return t, nil
+	return &tool{sandbox.Command(ctx, p, path, args...), name}, nil
 }
 
-// bareEnvironment keeps the worker's keys and tokens from a program that parses foreign bytes.
-func bareEnvironment() []string {
-	env := []string{"LC_ALL=C"}
-	for _, name := range []string{"PATH", "LD_LIBRARY_PATH"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
+// start is Start in words.
+func (t *tool) start(ctx context.Context) error {
+	err := t.Start()
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return env
-}
-
-// wait ends the run. Its error is the cause to put into a fault: the exit status and what the tool said last.
-func (t *tool) wait() error {
-	err := t.Wait()
-	if err == nil {
-		return nil
-	}
-	if said := t.stderr.String(); said != "" {
-		return fmt.Errorf("%s: %w: %s", t.name, err, said)
-	}
-	return fmt.Errorf("%s: %w", t.name, err)
+	return fault.New("ffmpeg_unusable", "", "%s of the worker cannot be started; humo-worker doctor says more.", t.name).Again().Because(err)
 }
 
 // incomplete is a fault if the installed ffmpeg lacks a part that this package needs, else nil.
@@ -76,9 +52,25 @@ func (t *tool) incomplete(cause error) error {
 		"resampling engine is unavailable": "libsoxr",
 		"Unknown encoder 'libx264'":        "libx264",
 	} {
-		if strings.Contains(t.stderr.String(), symptom) {
+		if strings.Contains(t.Said(), symptom) {
 			return fault.New("ffmpeg_missing", "", `The installed ffmpeg was built without %s. Install the distribution's package "ffmpeg": apt-get install ffmpeg`, part).Because(cause)
 		}
+	}
+	return nil
+}
+
+// stopped is the fault of a run that the file is not to blame for, or not in the way that unreadable says: a limit was hit,
+// or something killed the program. It is nil for other errors of Wait.
+func stopped(c *sandbox.Cmd, what, field string, err error) error {
+	limit, ok := errors.AsType[*sandbox.Exceeded](err)
+	switch {
+	case ok && limit.Limit == sandbox.Patience:
+		return fault.New("media_stuck", field, "Reading the %s stood still for %s and was ended; try again.", what, limit.Bound).Again().Because(err)
+	case ok:
+		return fault.New("media_limit", field, "Reading the %s takes more %s than the limit of %s. Save it again in a plain format (WAV, PNG), or send a smaller one.",
+			what, limit.Limit, limit.Bound).Because(err)
+	case c.Murdered():
+		return fault.New("media_killed", field, "Reading the %s was killed, most likely because the machine's memory ran out; try again.", what).Again().Because(err)
 	}
 	return nil
 }
@@ -94,34 +86,16 @@ func interrupted(ctx context.Context, doing string) error {
 	return fmt.Errorf("%s: %w", doing, ctx.Err())
 }
 
-// killed reports whether the tool was ended by a signal that we did not send: out of memory, most likely.
-func (t *tool) killed() bool {
-	if t.ProcessState == nil {
-		return false
-	}
-	status, ok := t.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled()
+// lively reads from the tool's output and takes each read for a sign of life.
+func (t *tool) lively(r io.Reader) io.Reader { return lively{t, r} }
+
+type lively struct {
+	t *tool
+	r io.Reader
 }
 
-// tail keeps the end of what is written to it, and only printable characters of that: a file can make ffmpeg print
-// what it likes, and this ends in a log.
-type tail struct{ last []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	const keep = 1000
-	t.last = append(t.last, p...)
-	t.last = t.last[max(0, len(t.last)-keep):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return ' '
-		case strconv.IsPrint(r):
-			return r
-		}
-		return -1
-	}, string(t.last)))
+func (l lively) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	l.t.Alive(patient())
+	return n, err
 }

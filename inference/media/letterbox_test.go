@@ -30,7 +30,7 @@ func TestLetterboxGolden(t *testing.T) {
 		}
 	}
 	for _, image := range config.Images {
-		p, err := DecodeImage(c.Path(image.File))
+		p, err := DecodeImage(t.Context(), c.Path(image.File))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/sandbox"
 )
 
 // VideoSpec says what WriteMP4 writes.
@@ -18,7 +21,8 @@ type VideoSpec struct {
 	FPS           int    // 1 to 240
 	Frames        int    // how many frames there will be, so that the audio can be cut to their length
 	CRF           int    // x264's constant rate factor, 1 (best) to 51; 0 means 18, visually lossless
-	AudioPath     string // the original audio, of which the first stream is muxed; "" for a silent video
+	AudioPath     string // the original audio, of which the first stream is muxed; "" for a silent video, or with Audio
+	Audio         *Audio // the same, from somebody who has opened it
 
 	encoder string // "libx264" unless a test wants another
 }
@@ -52,17 +56,20 @@ func (s VideoSpec) check() error {
 // spec §8.5.) More than two channels become their mean, which is what the model heard.
 //
 // The file appears under its name only when it is complete: on an error or when ctx ends, nothing is left behind.
-// Faults: encode_failed (retryable if ffmpeg was killed), ffmpeg_missing, invalid_video, audio_undecodable, audio_empty.
+// Faults: encode_failed (retryable unless a limit was hit or ffmpeg itself failed), ffmpeg_missing, ffmpeg_unusable,
+// invalid_video, and DecodeAudio's.
 // An error of next is returned as it is.
 func WriteMP4(ctx context.Context, path string, spec VideoSpec, next func() ([]byte, error)) (err error) {
 	if err := spec.check(); err != nil {
 		return err
 	}
-	var audio *AudioInfo
-	if spec.AudioPath != "" {
-		if audio, err = probeAudio(ctx, spec.AudioPath); err != nil {
+	if spec.Audio == nil && spec.AudioPath != "" {
+		if spec.Audio, err = OpenAudio(ctx, spec.AudioPath); err != nil {
 			return err
 		}
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return err
 	}
 	part, err := os.CreateTemp(filepath.Dir(path), ".*.mp4.part")
 	if err != nil {
@@ -74,8 +81,11 @@ func WriteMP4(ctx context.Context, path string, spec VideoSpec, next func() ([]b
 			os.Remove(part.Name()) //nolint:errcheck // the first error matters more
 		}
 	}()
-	if err := encode(ctx, part.Name(), spec, audio, next); err != nil {
+	if err := encode(ctx, part.Name(), spec, next); err != nil {
 		return err
+	}
+	if err := whole(part); err != nil {
+		return fault.New("encode_failed", "", "The video was not written to its end. The disk may be full.").Again().Because(err)
 	}
 	return publish(part, path)
 }
@@ -99,27 +109,29 @@ func publish(part *os.File, path string) error {
 	return nil
 }
 
-func encode(parent context.Context, path string, spec VideoSpec, audio *AudioInfo, next func() ([]byte, error)) error {
+func encode(parent context.Context, path string, spec VideoSpec, next func() ([]byte, error)) error {
 	ctx, stop := context.WithCancel(parent)
 	defer stop()
-	t, err := newTool(ctx, "ffmpeg", encodeArgs(path, spec, audio)...)
+	t, err := newTool(ctx, "ffmpeg", spec.encoding(path), encodeArgs(path, spec)...)
 	if err != nil {
 		return err
 	}
+	defer t.Close()
 	stdin, err := t.StdinPipe()
 	if err != nil {
 		return err
 	}
-	if err := t.Start(); err != nil {
-		return fmt.Errorf("start ffmpeg: %w", err)
+	if err := t.start(ctx); err != nil {
+		return err
 	}
-	frames, writeErr := feed(ctx, stdin, spec, next)
+	frames, writeErr := feed(ctx, t, stdin, spec, next)
 	var broken *brokenPipe
 	if writeErr != nil && !errors.As(writeErr, &broken) {
 		stop() // the frames ended with an error of ours: what ffmpeg has is worth nothing
 	}
-	stdin.Close() //nolint:errcheck // ffmpeg may have closed its end before
-	waitErr := t.wait()
+	stdin.Close()          //nolint:errcheck // ffmpeg may have closed its end before
+	t.Alive(5 * patient()) // for the frames that x264 holds back, and to write the file once more, with its index in front
+	waitErr := t.Wait()
 	switch {
 	case parent.Err() != nil:
 		return interrupted(parent, "encode video")
@@ -132,14 +144,29 @@ func encode(parent context.Context, path string, spec VideoSpec, audio *AudioInf
 	if incomplete := t.incomplete(cause); incomplete != nil {
 		return incomplete
 	}
+	return t.notEncoded(cause)
+}
+
+// notEncoded is the fault of an encoder that failed.
+func (t *tool) notEncoded(cause error) error {
 	failed := fault.New("encode_failed", "", "The video could not be encoded.").Because(cause)
-	if t.killed() {
-		failed = failed.Again()
+	limit, ok := errors.AsType[*sandbox.Exceeded](cause)
+	switch {
+	case ok && limit.Limit == sandbox.Patience:
+		failed.Message = fmt.Sprintf("The video encoder stood still for %s and was ended; try again.", limit.Bound)
+		return failed.Again()
+	case ok:
+		failed.Message = fmt.Sprintf("Encoding the video takes more %s than the limit of %s; ask for fewer frames or a smaller size.", limit.Limit, limit.Bound)
+	case strings.Contains(t.Said(), "No space left on device"), strings.Contains(t.Said(), "Disk quota exceeded"):
+		failed.Message = "The video could not be written: the disk is full. Try again, or give the worker a larger disk."
+		return failed.Again()
+	case t.Killed():
+		return failed.Again()
 	}
 	return failed
 }
 
-func encodeArgs(path string, spec VideoSpec, audio *AudioInfo) []string {
+func encodeArgs(path string, spec VideoSpec) []string {
 	encoder, crf := spec.encoder, spec.CRF
 	if encoder == "" {
 		encoder = "libx264"
@@ -149,8 +176,9 @@ func encodeArgs(path string, spec VideoSpec, audio *AudioInfo) []string {
 	}
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y",
 		"-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", fmt.Sprintf("%dx%d", spec.Width, spec.Height), "-framerate", strconv.Itoa(spec.FPS), "-i", "pipe:0"}
-	if audio != nil {
-		args = append(args, untrusted(spec.AudioPath)...)
+	if spec.Audio != nil {
+		audio := spec.Audio.info
+		args = append(args, untrusted(spec.Audio.path)...)
 		// Time stamps are counted anew from the samples, so that gaps and a late start in the file move the sound here
 		// exactly as they moved it for the model.
 		filter := "asetpts=N/SR/TB,atrim=end=" + strconv.FormatFloat(float64(spec.Frames)/float64(spec.FPS), 'f', 9, 64)
@@ -161,6 +189,11 @@ func encodeArgs(path string, spec VideoSpec, audio *AudioInfo) []string {
 		if audio.Rate > 48000 {
 			args = append(args, "-ar", "48000")
 		}
+	}
+	// Left to itself, x264 takes three threads for two cores, and so does the conversion of colours: with many cores that is
+	// memory without gain.
+	if runtime.NumCPU() > 10 {
+		args = append(args, "-threads", "16", "-filter_threads", "8")
 	}
 	// Left to itself, swscale converts with BT.601 and players, which guess BT.709 from the size or the tags, show other colours.
 	return append(args, "-map", "0:v:0", "-c:v", encoder, "-preset", "medium", "-crf", strconv.Itoa(crf), "-fps_mode", "passthrough",
@@ -175,8 +208,9 @@ type brokenPipe struct{ err error }
 func (b *brokenPipe) Error() string { return b.err.Error() }
 func (b *brokenPipe) Unwrap() error { return b.err }
 
-// feed writes all frames and returns how many.
-func feed(ctx context.Context, w io.Writer, spec VideoSpec, next func() ([]byte, error)) (frames int, err error) {
+// feed writes all frames and returns how many. The encoder is given patience while it has a frame to take, and no
+// blame while the next one is being made.
+func feed(ctx context.Context, t *tool, w io.Writer, spec VideoSpec, next func() ([]byte, error)) (frames int, err error) {
 	failed := func(message string, args ...any) error {
 		return fault.New("encode_failed", "", "The frames do not fit the announced video.").Because(fmt.Errorf(message, args...))
 	}
@@ -185,6 +219,7 @@ func feed(ctx context.Context, w io.Writer, spec VideoSpec, next func() ([]byte,
 		if err := ctx.Err(); err != nil {
 			return frames, err
 		}
+		t.Alive(0)
 		frame, err := next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -198,6 +233,7 @@ func feed(ctx context.Context, w io.Writer, spec VideoSpec, next func() ([]byte,
 		if frames == spec.Frames {
 			return frames, failed("more than %d frames", spec.Frames)
 		}
+		t.Alive(patient())
 		if _, err := w.Write(frame); err != nil {
 			return frames, &brokenPipe{err}
 		}

@@ -385,23 +385,11 @@ func noise(i, c int) int16 { return int16((i*7919+c*104729)%20011 - 10005) }
 
 // child is the process id of the one ffmpeg that this process has started.
 func child(t *testing.T) int {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
+	pid := childNamed("ffmpeg")
+	if pid == 0 {
+		t.Fatal("no ffmpeg is running")
 	}
-	for _, name := range stats {
-		stat, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		var pid, parent int
-		var command, state string
-		if _, err := fmt.Sscan(string(stat), &pid, &command, &state, &parent); err == nil && parent == os.Getpid() && command == "(ffmpeg)" {
-			return pid
-		}
-	}
-	t.Fatal("no ffmpeg is running")
-	return 0
+	return pid
 }
 
 func wantEmpty(t *testing.T, dir string) {

@@ -31,24 +31,6 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// DecodeImage decodes the file with the default limits.
-func DecodeImage(path string) (*Picture, error) { return Limits{}.DecodeImage(path) }
-
-// DecodeImage decodes a JPEG, PNG, WebP, GIF (first frame) or BMP file to the bytes that Pillow's convert("RGB") gives,
-// because the model saw its references through Pillow: alpha is dropped, not composited. Two decisions differ on
-// purpose: EXIF orientation is honoured, so that a phone's portrait does not lie on its side, and 16-bit grey is scaled
-// instead of clipped to white. JPEG differs by at most 3 of 255, since the inverse DCT is another one.
-//
-// Faults: image_unsupported, image_too_large, image_undecodable, all with the field "images".
-func (l Limits) DecodeImage(path string) (*Picture, error) {
-	l = l.orDefault()
-	data, err := readRegular(path, l.ImageBytes)
-	if err != nil {
-		return nil, err
-	}
-	return l.decodeImage(data)
-}
-
 func readRegular(path string, limit int64) ([]byte, error) {
 	unreadable := fault.New("image_undecodable", imageField, "The image file cannot be read.")
 	info, err := os.Stat(path)

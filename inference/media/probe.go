@@ -39,7 +39,7 @@ type AudioInfo struct {
 }
 
 // Probe reads the file with ffprobe and counts its video frames by decoding them.
-// Faults: media_undecodable, ffmpeg_missing.
+// Faults: media_undecodable, media_limit, media_stuck, media_killed, ffmpeg_missing, ffmpeg_unusable.
 func Probe(ctx context.Context, path string) (*Info, error) {
 	return probe(ctx, path, fault.New("media_undecodable", "", "The file is damaged or of a format that is not supported."), "-count_frames")
 }
@@ -55,18 +55,26 @@ func probe(ctx context.Context, path string, unreadable *fault.Error, options ..
 	}
 	args := append([]string{"-hide_banner", "-loglevel", "error", "-of", "json", "-show_entries", "format=duration:stream=codec_type,codec_name," +
 		"pix_fmt,color_space,color_primaries,color_transfer,color_range,width,height,r_frame_rate,nb_read_frames,sample_rate,channels,start_time,duration"}, options...)
-	t, err := newTool(ctx, "ffprobe", append(args, untrusted(path)...)...)
+	path, policy, err := reading(path)
+	if err != nil {
+		return nil, unreadable.Because(err)
+	}
+	t, err := newTool(ctx, "ffprobe", policy, append(args, untrusted(path)...)...)
 	if err != nil {
 		return nil, err
 	}
+	defer t.Close()
 	var out bytes.Buffer
 	t.Stdout = &out
-	if err := t.Start(); err != nil {
-		return nil, fmt.Errorf("start ffprobe: %w", err)
+	if err := t.start(ctx); err != nil {
+		return nil, err
 	}
-	if err := t.wait(); err != nil {
-		if stopped := interrupted(ctx, "probe media"); stopped != nil {
-			return nil, stopped
+	if err := t.Wait(); err != nil {
+		if cancelled := interrupted(ctx, "probe media"); cancelled != nil {
+			return nil, cancelled
+		}
+		if err := stopped(t.Cmd, "file", unreadable.Field, err); err != nil {
+			return nil, err
 		}
 		return nil, unreadable.Because(err)
 	}

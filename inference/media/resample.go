@@ -7,38 +7,45 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/humo-worker/humo-worker/inference/sandbox"
 )
 
 // Resample brings a mono wave from rate to SampleRate through the filter that DecodeAudio uses. The result has exactly
 // length samples (DecodeAudio's count for the same sound), from which the resampler's own count differs by a few at most.
-// Faults: ffmpeg_missing.
+// Faults: ffmpeg_missing, ffmpeg_unusable, media_limit, media_stuck, media_killed.
 func Resample(parent context.Context, wave []float32, rate, length int) ([]float32, error) {
 	ctx, stop := context.WithCancel(parent)
 	defer stop()
-	t, err := newTool(ctx, "ffmpeg", "-hide_banner", "-loglevel", "error",
+	policy := sandbox.Policy{Memory: soundMemory, CPU: soundCPU, FileSize: scratchSize, Patience: patient()}
+	t, err := newTool(ctx, "ffmpeg", policy, "-hide_banner", "-loglevel", "error",
 		"-f", "f32le", "-ar", strconv.Itoa(rate), "-i", "pipe:0", "-af", resample(SampleRate), "-f", "f32le", "pipe:1")
 	if err != nil {
 		return nil, err
 	}
+	defer t.Close()
 	t.Stdin = &floatReader{wave: wave}
 	stdout, err := t.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Start(); err != nil {
-		return nil, fmt.Errorf("start ffmpeg: %w", err)
+	if err := t.start(ctx); err != nil {
+		return nil, err
 	}
-	samples, readErr := readFloats(stdout, len(wave)*SampleRate/rate+SampleRate)
+	samples, readErr := readFloats(t.lively(stdout), len(wave)*SampleRate/rate+SampleRate)
 	if readErr != nil {
 		stop()
 	}
-	waitErr := t.wait()
+	waitErr := t.Wait()
 	switch {
 	case parent.Err() != nil:
 		return nil, interrupted(parent, "resample audio")
 	case waitErr != nil:
 		if incomplete := t.incomplete(waitErr); incomplete != nil {
 			return nil, incomplete
+		}
+		if err := stopped(t.Cmd, "audio", audioField, waitErr); err != nil {
+			return nil, err
 		}
 		return nil, fmt.Errorf("resample audio: %w", waitErr)
 	case readErr != nil:

@@ -5,15 +5,25 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
 
+// stereo decodes the first samples of a file.
+func stereo(ctx context.Context, path string, first int) (left, right []float32, err error) {
+	a, err := OpenAudio(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.Stereo(ctx, first)
+}
+
 // At 44.1 kHz nothing is left to do but to divide by 32768 and to tell the channels apart.
-func TestDecodeStereo(t *testing.T) {
+func TestStereo(t *testing.T) {
 	sample := func(i, c int) int16 { return int16((i*37+c*1009)%60001 - 30000) }
 	for _, channels := range []int{1, 2, 3, 6} {
-		left, right, err := DecodeStereo(t.Context(), write(t, "n.wav", wav(SeparationRate, channels, 2000, sample)), 60)
+		left, right, err := stereo(t.Context(), write(t, "n.wav", wav(SeparationRate, channels, 2000, sample)), 5000)
 		if err != nil || len(left) != 2000 || len(right) != 2000 {
 			t.Fatalf("%d channels: %d and %d samples, %v", channels, len(left), len(right), err)
 		}
@@ -34,20 +44,32 @@ func TestDecodeStereo(t *testing.T) {
 	}
 }
 
-func TestDecodeStereoLimits(t *testing.T) {
-	silence := func(int, int) int16 { return 0 }
-	for _, c := range []struct {
-		rate, frames int
-		code         string
-	}{{44100, 44100, ""}, {44100, 44101, "audio_too_long"}, {16000, 16001, "audio_too_long"}, {44100, 1764, ""}, {44100, 1763, "audio_empty"}} {
-		_, _, err := DecodeStereo(t.Context(), write(t, "x.wav", wav(c.rate, 2, c.frames, silence)), 1)
-		if c.code != "" {
-			wantFault(t, err, c.code, "audio")
-		} else if err != nil {
-			t.Errorf("%+v: %v", c, err)
+// The first samples are those of the whole track, bit for bit, at any rate of the file; decoding ends with them.
+func TestStereoBeginning(t *testing.T) {
+	for _, rate := range []int{8000, 44100, 48000} {
+		sample := func(i, c int) int16 { return int16((i*i/7+i*37+c*1009)%60001 - 30000) }
+		path := write(t, "x.wav", wav(rate, 2, 4*rate, sample))
+		left, right, err := stereo(t.Context(), path, 1<<30)
+		if err != nil || len(left) != 4*SeparationRate {
+			t.Fatalf("%d Hz: %d samples, %v", rate, len(left), err)
+		}
+		for _, first := range []int{len(left) + 1, len(left), len(left) - 1, SeparationRate + 7, 1764} {
+			l, r, err := stereo(t.Context(), path, first)
+			if want := min(first, len(left)); err != nil || !slices.Equal(l, left[:want]) || !slices.Equal(r, right[:want]) {
+				t.Errorf("%d Hz: the first %d samples are others, error %v", rate, first, err)
+			}
 		}
 	}
-	_, _, err := DecodeStereo(t.Context(), write(t, "x.wav", []byte("#EXTM3U\nfile:///etc/passwd\n")), 60)
+}
+
+func TestStereoLimits(t *testing.T) {
+	silence := func(int, int) int16 { return 0 }
+	if _, _, err := stereo(t.Context(), write(t, "x.wav", wav(44100, 2, 1764, silence)), 44100); err != nil {
+		t.Error(err)
+	}
+	_, _, err := stereo(t.Context(), write(t, "x.wav", wav(44100, 2, 1763, silence)), 44100)
+	wantFault(t, err, "audio_empty", "audio")
+	_, _, err = stereo(t.Context(), write(t, "x.wav", []byte("#EXTM3U\nfile:///etc/passwd\n")), 44100)
 	wantFault(t, err, "audio_undecodable", "audio")
 }
 
@@ -62,7 +84,7 @@ func TestResampleReturnsToDecodeAudio(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		left, right, err := DecodeStereo(t.Context(), path, 60)
+		left, right, err := stereo(t.Context(), path, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,14 +141,14 @@ func zeroLatentCase(ctx context.Context, e *inference.Engine, c *golden.Case) (o
 }
 
 // letterboxCase fits pictures: out.NAME_WxH_u8 is the bytes, out.NAME_WxH the normalised tensor.
-func letterboxCase(_ context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
+func letterboxCase(ctx context.Context, _ *inference.Engine, c *golden.Case) (outputs, error) {
 	var config struct{ Images []struct{ File string } }
 	if err := c.Config(&config); err != nil {
 		return nil, err
 	}
 	pictures := map[string]*media.Picture{}
 	for _, image := range config.Images {
-		p, err := media.DecodeImage(c.Path(image.File))
+		p, err := media.DecodeImage(ctx, c.Path(image.File))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", image.File, err)
 		}
