@@ -81,6 +81,7 @@ func (c *checkpoints) save(state *inference.Checkpoint) {
 	}
 	go func() {
 		defer c.busy.Unlock()
+		defer os.Remove(c.path) //nolint:errcheck // a nearly full disk has better use for its room
 		data, err := state.MarshalBinary()
 		if err == nil {
 			err = os.WriteFile(c.path, data, 0o600)
@@ -115,6 +116,17 @@ func (c *checkpoints) end(ctx context.Context, err error) {
 	if !c.stored || !final {
 		return
 	}
+	c.remove(ctx)
+}
+
+// forget removes the checkpoint of a job that is answered from its manifest: its worker may have ended between the two.
+func (r *run) forget(ctx context.Context) {
+	if r.config.CheckpointEvery > 0 && r.to.store != nil {
+		(&checkpoints{log: r.log, store: r.to.store, key: checkpointKey(r.job.ID)}).remove(ctx)
+	}
+}
+
+func (c *checkpoints) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
 	if err := c.store.Delete(ctx, c.key); err != nil {

@@ -44,17 +44,27 @@ func (h *Handler) collect(parent context.Context, inputs []*input) {
 	ctx, stop := context.WithTimeoutCause(parent, perJob, slowDownloads(perJob))
 	defer stop()
 	left := newAllowance(bytes)
+	tasks := make([]func(), len(inputs))
+	for i, in := range inputs {
+		tasks[i] = func() { in.err = h.fetch(ctx, in.source, in.path, in.limit, left) }
+	}
+	together(maxAtOnce, tasks...)
+}
+
+// together runs tasks side by side, at most so many at once. A panic in one of them is the caller's: Handle survives those of
+// its own goroutine only.
+func together(most int, tasks ...func()) {
 	var group errgroup.Group
-	group.SetLimit(maxAtOnce)
+	group.SetLimit(most)
 	var crash atomic.Value
-	for _, in := range inputs {
+	for _, task := range tasks {
 		group.Go(func() error {
 			defer func() {
-				if r := recover(); r != nil { // Handle survives a panic of its own goroutine only
+				if r := recover(); r != nil {
 					crash.Store(fmt.Sprintf("%v\n%s", r, debug.Stack()))
 				}
 			}()
-			in.err = h.fetch(ctx, in.source, in.path, in.limit, left)
+			task()
 			return nil
 		})
 	}

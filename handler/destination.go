@@ -60,7 +60,7 @@ func (h *Handler) destination(r *Request) (*destination, error) {
 		d.store = nil
 	}
 	if d.store == nil {
-		if d.upload == "" {
+		if d.upload == "" && !r.DryRun { // an estimate goes nowhere
 			_, err := storage.None{}.Get(context.Background(), "") // in the words of the room that knows the settings
 			return nil, err
 		}

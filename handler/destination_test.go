@@ -185,8 +185,14 @@ func TestCheck59_NoBucket(t *testing.T) {
 	if result, err := b.handle(t, upload); err != nil || result.Replaced || len(b.engine.specs) != 3 {
 		t.Errorf("without a place for a manifest a job is done again: %+v after %d clips, error %v", result, len(b.engine.specs), err)
 	}
-	if _, err := b.handle(t, `{`+valid+`"dry_run": true}`); err == nil {
-		t.Error("a dry run says nothing about the missing bucket")
+	// An estimate goes nowhere. What else is wrong with its destination is told all the same.
+	dry := len(b.engine.specs)
+	if result, err := b.handle(t, `{`+valid+`"dry_run": true}`); err != nil || !result.DryRun || result.Estimate.Steps != 50 || len(b.engine.specs) != dry {
+		t.Errorf("a dry run without a bucket: %+v, error %v", result, err)
+	}
+	_, err = b.handle(t, `{`+valid+`"dry_run": true, "output": {"expires_in": 1}}`)
+	if p := ProblemsOf(err); len(p) != 1 || p[0].Field != "output.expires_in" {
+		t.Errorf("a dry run with a wrong destination: %v", err)
 	}
 }
 
@@ -199,6 +205,9 @@ func TestNoStore(t *testing.T) {
 	}
 	if _, err := h.Handle(t.Context(), Job{ID: "j", Input: json.RawMessage(rejob)}, &b.progressed); fault.CodeOf(err) != storage.CodeNoBucket || len(b.engine.specs) > 0 {
 		t.Errorf("%d clips, error %v", len(b.engine.specs), err)
+	}
+	if result, err := h.Handle(t.Context(), Job{ID: "j", Input: json.RawMessage(strings.TrimSuffix(rejob, "}") + `, "dry_run": true}`)}, &b.progressed); err != nil || !result.DryRun {
+		t.Errorf("a dry run: %+v, error %v", result, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"strconv"
@@ -11,9 +12,10 @@ import (
 	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
-// gather copies the request's sources into dir, decodes each once to see that it can be, and returns what the engine
-// is to do. It goes on after a problem, so that the caller learns of all at once.
-func (h *Handler) gather(ctx context.Context, r *Request, dir string) (inference.Spec, Problems) {
+// gather copies the request's sources into dir, decodes each, and returns what the engine is to do. It goes on after a
+// problem, so that the caller learns of all at once. What was decoded of a valid request is the spec's material: nothing is
+// decoded again.
+func (h *Handler) gather(ctx context.Context, r *Request, dir string, valid bool) (inference.Spec, Problems) {
 	spec := inference.Spec{
 		Variant: r.Variant, Mode: r.Mode, Prompt: r.Prompt, NegativePrompt: r.NegativePrompt,
 		IsolateVocals: r.IsolateVocals,
@@ -38,35 +40,51 @@ func (h *Handler) gather(ctx context.Context, r *Request, dir string) (inference
 	}
 	h.collect(ctx, inputs)
 
-	// One after the other: a decoded picture has up to 150 MB.
+	material := &inference.Material{}
+	together(2, func() {
+		for _, in := range inputs {
+			if in.err == nil && in.path == spec.AudioPath {
+				spec.Frames, in.err = hearAudio(ctx, r, in.path, material)
+			}
+		}
+	}, func() { // one picture after the other: decoded it has up to 150 MB
+		for _, in := range inputs {
+			if in.err == nil && in.path != spec.AudioPath {
+				in.err = seeImage(ctx, r, in.path, material, valid)
+			}
+		}
+	})
 	var problems Problems
 	for _, in := range inputs {
-		switch {
-		case in.err != nil:
-		case in.path == spec.AudioPath:
-			var frames int
-			frames, in.err = audioFrames(ctx, r, in.path)
-			if r.Frames == 0 {
-				spec.Frames = frames
-			}
-		default:
-			_, in.err = media.DecodeImage(in.path)
-		}
 		if in.err != nil {
 			problems = append(problems, about(in.field, in.err))
 		}
 	}
+	if valid && len(problems) == 0 {
+		spec.Material = material
+	}
 	return spec, problems
 }
 
-// audioFrames returns the number of video frames that the audio lasts.
-func audioFrames(ctx context.Context, r *Request, path string) (int, error) {
-	wave, err := media.DecodeAudio(ctx, path, 0)
-	if err != nil {
+// seeImage decodes a picture. It is kept if the request is valid: only then the clip's size is.
+func seeImage(ctx context.Context, r *Request, path string, to *inference.Material, valid bool) error {
+	picture, err := media.DecodeImage(ctx, path)
+	if err == nil && valid {
+		to.AddPicture(picture, r.Width, r.Height)
+	}
+	return err
+}
+
+// hearAudio decodes the audio and returns the number of video frames to ask for: with "auto" as many as it lasts.
+func hearAudio(ctx context.Context, r *Request, path string, to *inference.Material) (frames int, err error) {
+	if to.Audio, err = media.OpenAudio(ctx, path); err != nil {
 		return 0, err
 	}
-	frames := whisper.MergedFrames(whisper.AudioFrames(len(wave)), r.FPS)
-	seconds := float64(len(wave)) / media.SampleRate
+	if to.Wave, err = to.Audio.Mono(ctx, inference.MaxAudioSeconds); err != nil {
+		return 0, err
+	}
+	frames = whisper.MergedFrames(whisper.AudioFrames(len(to.Wave)), r.FPS)
+	seconds := float64(len(to.Wave)) / media.SampleRate
 	switch {
 	case frames < 1:
 		return 0, fault.New("audio_too_short", "audio", "lasts %.2f s, less than one frame at %d fps; send more, 0.1 s at least", seconds, r.FPS)
@@ -74,12 +92,14 @@ func audioFrames(ctx context.Context, r *Request, path string) (int, error) {
 		return 0, fault.New("audio_too_long", "audio", "lasts %.1f s, which is %d frames at %d fps; the limit is %d frames: cut it, or set frames to a number",
 			seconds, frames, r.FPS, MaxFrames)
 	}
-	return frames, nil
+	return cmp.Or(r.Frames, frames), nil
 }
 
-// about gives an error the field of the request that it is about.
+// about gives an error the field of the request that it is about, unless it is the worker's disk that fails.
 func about(field string, err error) *fault.Error {
 	problem := *ProblemsOf(err)[0]
-	problem.Field = field
+	if problem.Code != codeTmp {
+		problem.Field = field
+	}
 	return &problem
 }

@@ -104,7 +104,7 @@ func (h *Handler) Handle(ctx context.Context, job Job, reporter Reporter) (resul
 		return nil, err
 	}
 	defer remove()
-	spec, unfetched := h.gather(ctx, request, dir)
+	spec, unfetched := h.gather(ctx, request, dir, len(problems) == 0)
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}

@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -24,7 +25,8 @@ import (
 
 // engine is an Engine that notes what it is asked for.
 type engine struct {
-	specs   []inference.Spec
+	specs   []inference.Spec      // without their material
+	handed  []*inference.Material // which is here
 	do      func(ctx context.Context, spec inference.Spec) error
 	seconds float64 // what every clip is estimated to take
 	broken  error   // what Estimate and Identify answer
@@ -47,7 +49,10 @@ func (e *engine) Identify(context.Context, inference.Variant) (*inference.Identi
 }
 
 func (e *engine) Generate(ctx context.Context, spec inference.Spec, observe func(inference.Progress)) (*inference.Clip, error) {
-	e.specs = append(e.specs, spec)
+	e.handed = append(e.handed, spec.Material)
+	noted := spec
+	noted.Material = nil
+	e.specs = append(e.specs, noted)
 	observe(inference.Progress{Stage: inference.StageDenoise, Step: 1, Steps: 2})
 	if err := os.WriteFile(spec.OutputPath, []byte("mp4"), 0o600); err != nil {
 		return nil, err
@@ -130,7 +135,10 @@ func (b *bench) handleJob(t *testing.T, job Job) (*Result, error) {
 
 func TestHandle(t *testing.T) {
 	b := newBench(t)
-	b.engine.do = func(_ context.Context, spec inference.Spec) error { // the sources are there while the engine works
+	b.engine.do = func(ctx context.Context, spec inference.Spec) error { // the sources are there while the engine works, and decoded
+		if want, err := inference.Decode(ctx, &spec); err != nil || !reflect.DeepEqual(want, spec.Material) {
+			t.Errorf("the engine is handed other material than lies in the files, error %v", err)
+		}
 		for _, path := range append([]string{spec.AudioPath}, spec.ImagePaths...) {
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 				t.Errorf("source %s: %v", path, err)
@@ -201,6 +209,9 @@ func TestHandleDefaults(t *testing.T) {
 		}
 		c.want.Prompt, c.want.AudioPath, c.want.ImagePaths, c.want.OutputPath, c.want.Seed = "p", got.AudioPath, got.ImagePaths, got.OutputPath, got.Seed
 		c.want.Width, c.want.Height, c.want.FPS, c.want.Steps, c.want.Shift, c.want.CRF, c.want.StepChange, c.want.Quality = 832, 480, 25, 50, 5, 18, 980, inference.Exact
+		if m := b.engine.handed[len(b.engine.handed)-1]; m == nil || len(m.Wave) != 24000 || len(m.Pictures) != len(got.ImagePaths) {
+			t.Errorf("%s: the sources are not handed over decoded: %v", c.input, m)
+		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.input, diff)
 		}

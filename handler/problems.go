@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
@@ -132,7 +133,20 @@ func ProblemsOf(err error) Problems {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return Problems{fault.New(CodeCancelled, "", "The job ran out of time.").Again()}
 	}
+	if unwritable(err) {
+		return Problems{fault.New(codeTmp, fieldTmp, "No temporary files can be written; see whether the disk is full.").Again().Because(err)}
+	}
 	return Problems{fault.New(CodeInternal, "", "The job failed inside the worker; its log has the cause.").Again().Because(err)}
+}
+
+// unwritable tells an error of the disk under the job's folder. That of a store has its own words.
+func unwritable(err error) bool {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // faults collects the outermost faults of an error, through errors.Join.

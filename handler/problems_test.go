@@ -298,3 +298,17 @@ func hugePicture(t *testing.T) []byte {
 	copy(data[29:33], []byte{byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)})
 	return data
 }
+
+// A full or broken disk under the job's folder is nobody's audio, and another worker may do the job.
+func TestUnwritableFolder(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		err := fmt.Errorf("copy: %w", &os.PathError{Op: "write", Path: "/secret/audio", Err: cause})
+		got := about("audio", err)
+		if got.Code != "tmp_unusable" || got.Field != "HUMO_TMP" || !got.Retryable || strings.Contains(got.Message, "secret") {
+			t.Errorf("%v: %+v", cause, got)
+		}
+	}
+	if got := about("audio", &os.PathError{Op: "read", Path: "a", Err: syscall.EACCES}); got.Code != CodeInternal || got.Field != "audio" {
+		t.Errorf("another error: %+v", got)
+	}
+}

@@ -49,6 +49,7 @@ func (r *run) answer(ctx context.Context, earlier *Manifest) (*Result, error) {
 		r.log.Warn().Msg("The job was done before, but its video is gone.")
 		return nil, nil
 	}
+	r.forget(ctx)
 	r.log.Info().Msg("The job was done before: it is answered from its manifest, nothing is rendered.")
 	return result, nil
 }

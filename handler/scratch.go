@@ -19,6 +19,12 @@ type Scratch struct {
 	lock *flock.Flock
 }
 
+// What a fault of the folder is called.
+const (
+	codeTmp  = "tmp_unusable"
+	fieldTmp = "HUMO_TMP"
+)
+
 const (
 	scratchPattern = "process-*"
 	scratchLock    = "lock"
@@ -26,7 +32,7 @@ const (
 
 // OpenScratch removes what dead processes left in parent and makes a folder of its own there.
 func OpenScratch(parent string) (*Scratch, error) {
-	unusable := fault.New("tmp_unusable", "HUMO_TMP", "The folder %s for temporary files cannot be used; set HUMO_TMP to a folder that can be written to.", parent)
+	unusable := fault.New(codeTmp, fieldTmp, "The folder %s for temporary files cannot be used; set HUMO_TMP to a folder that can be written to.", parent)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, unusable.Because(err)
 	}
@@ -89,7 +95,7 @@ func sweepScratch(parent string) {
 func (s *Scratch) Job() (dir string, remove func(), err error) {
 	dir, err = os.MkdirTemp(s.dir, "job-*")
 	if err != nil {
-		return "", nil, fault.New("tmp_unusable", "HUMO_TMP", "No temporary files can be written in %s; see whether the disk is full.", s.dir).Again().Because(err)
+		return "", nil, fault.New(codeTmp, fieldTmp, "No temporary files can be written in %s; see whether the disk is full.", s.dir).Again().Because(err)
 	}
 	return dir, func() {
 		os.RemoveAll(dir) //nolint:errcheck // Close or the next start tries again

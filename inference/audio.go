@@ -3,6 +3,7 @@ package inference
 import (
 	"context"
 	"math"
+	"sync"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
@@ -38,32 +39,36 @@ func openAudioEncoder(s site, checkpointFile string, heads int) (*AudioEncoder, 
 // Encode maps a 16 kHz mono wave to features at fps. progress is called with the segments of 30 seconds that are done.
 func (a *AudioEncoder) Encode(ctx context.Context, wave []float32, fps int,
 	progress func(done, total int)) (*AudioFeatures, error) {
-	return a.encode(ctx, wave, fps, math.MaxInt32, progress)
+	return a.encode(ctx, wave, hearing(len(wave), fps, math.MaxInt32), progress)
 }
 
 // EncodeHeard gives the first frames of Encode, bit for bit: those that a clip of that many frames hears. Segments are
 // independent of each other, so those that lie after them are not encoded.
 func (a *AudioEncoder) EncodeHeard(ctx context.Context, wave []float32, fps, frames int,
 	progress func(done, total int)) (*AudioFeatures, error) {
-	return a.encode(ctx, wave, fps, frames, progress)
+	return a.encode(ctx, wave, hearing(len(wave), fps, frames), progress)
 }
 
-func (a *AudioEncoder) encode(ctx context.Context, wave []float32, fps, clip int,
+// encode encodes a part of a voice track, of which wave needs to be no more than part.samples.
+func (a *AudioEncoder) encode(ctx context.Context, wave []float32, part heardPart,
 	progress func(done, total int)) (f *AudioFeatures, err error) {
-	part := hearing(len(wave), fps, clip)
 	if part.frames < 1 {
 		return nil, fault.New("audio_too_short", "audio", "the audio is shorter than one video frame; give 0.1 s or more")
 	}
+	var mel []float32
+	var columns int
+	var spectrogram sync.WaitGroup
+	spectrogram.Go(func() { mel, columns = whisper.LogMel(wave[:part.samples]) }) // while ONNX Runtime reads the network
 	chain, err := a.chain(a.net.Network(), ort.ChainOptions{})
+	spectrogram.Wait()
 	if err != nil {
 		return nil, err
 	}
 	defer closing(chain, &err)
-	mel, columns := whisper.LogMel(wave[:min(len(wave), part.segments*whisper.SegmentSamples)])
 	var bands [whisper.Bands][]float32
 	for s := range part.segments {
 		progress(s, part.segments)
-		if err := a.segment(ctx, chain, whisper.Segment(mel, columns, s), &bands); err != nil {
+		if err := a.segment(ctx, chain, whisper.Segment(mel, columns, s), part.needed-s*whisper.SegmentRows, &bands); err != nil {
 			return nil, err
 		}
 	}
@@ -77,14 +82,18 @@ func (a *AudioEncoder) encode(ctx context.Context, wave []float32, fps, clip int
 type heardPart struct {
 	rows, frames int // of the whole track: of the encoder, and merged at the video's rate
 	heard        int // of the frames, the first ones
-	segments     int // of the encoder's, for those
+	needed       int // of the rows, for those
+	segments     int // of the encoder's, for these
+	samples      int // of those segments: nothing after them is heard
 }
 
 func hearing(samples, fps, clip int) heardPart {
 	audioFrames := whisper.AudioFrames(samples)
 	p := heardPart{rows: whisper.KeptRows(audioFrames), frames: whisper.MergedFrames(audioFrames, fps)}
 	p.heard = whisper.HeardFrames(clip, p.frames)
-	p.segments = (whisper.HeardRows(p.rows, p.frames, p.heard) + whisper.SegmentRows - 1) / whisper.SegmentRows
+	p.needed = whisper.HeardRows(p.rows, p.frames, p.heard)
+	p.segments = (p.needed + whisper.SegmentRows - 1) / whisper.SegmentRows
+	p.samples = min(samples, p.segments*whisper.SegmentSamples)
 	return p
 }
 
@@ -92,22 +101,23 @@ func hearing(samples, fps, clip int) heardPart {
 // segments of both networks as one row.
 func (m *Models) hear(ctx context.Context, s *Spec, in *Material, frames int, voices *separator,
 	step func(done, total int)) (*AudioFeatures, error) {
+	part := hearing(len(in.Wave), s.FPS, frames)
 	if voices == nil {
-		return m.Audio.EncodeHeard(ctx, in.Wave, s.FPS, frames, step)
+		return m.Audio.encode(ctx, in.Wave, part, step)
 	}
-	before, after := 0, hearing(len(in.Wave), s.FPS, frames).segments
-	wave, err := voices.isolate(ctx, in, func(done, total int) {
+	before := 0
+	wave, err := voices.isolate(ctx, part.samples, func(done, total int) {
 		before = total
-		step(done, total+after)
+		step(done, total+part.segments)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return m.Audio.EncodeHeard(ctx, wave, s.FPS, frames, func(done, total int) { step(before+done, before+total) })
+	return m.Audio.encode(ctx, wave, part, func(done, total int) { step(before+done, before+total) })
 }
 
-// segment encodes 30 seconds and appends their rows to the bands.
-func (a *AudioEncoder) segment(ctx context.Context, chain *ort.Chain, mel []float32, bands *[whisper.Bands][]float32) (err error) {
+// segment encodes 30 seconds and appends their rows to the bands, as many as are needed.
+func (a *AudioEncoder) segment(ctx context.Context, chain *ort.Chain, mel []float32, rows int, bands *[whisper.Bands][]float32) (err error) {
 	in, err := ort.FromFloat32s([]int64{whisper.Mels, whisper.SegmentColumns}, mel)
 	if err != nil {
 		return err
@@ -117,7 +127,8 @@ func (a *AudioEncoder) segment(ctx context.Context, chain *ort.Chain, mel []floa
 		return err
 	}
 	for k := range bands {
-		bands[k] = append(bands[k], results[whisper.BandName(k)].Float32s()...)
+		all := results[whisper.BandName(k)].Float32s()
+		bands[k] = append(bands[k], all[:min(len(all), rows*int(a.net.Dim()))]...)
 	}
 	return ort.CloseAll(results)
 }

@@ -13,14 +13,12 @@ import (
 // maskChannels precede the condition latents in the 17B's input: 1 on reference frames, 0 elsewhere.
 const maskChannels = 4
 
-// encodeReferences letterboxes pictures to the clip's size and encodes each alone, in the order given: one latent frame a
-// picture. Without pictures there is one frame of zeros, which the network was trained to see as "none".
+// encodeReferences encodes pictures of the clip's size, each alone, in the order given: one latent frame a picture. Without pictures there is one frame of zeros, which the network was trained to see as "none".
 func (m *Models) encodeReferences(ctx context.Context, pictures []*media.Picture, width, height int, step func(done, total int)) (*Latent, error) {
 	refs := NewLatent(max(1, len(pictures)), height/wan.SpatialStride, width/wan.SpatialStride)
 	for i, p := range pictures {
 		step(i, len(pictures))
-		pixels := media.Normalize(media.Letterbox(p, width, height), width, height)
-		z, err := m.VAE.Encode(ctx, pixels, 1, height, width)
+		z, err := m.VAE.Encode(ctx, media.Normalize(p.RGB, width, height), 1, height, width)
 		if err != nil {
 			return nil, err
 		}

@@ -54,11 +54,14 @@ type Engine struct {
 	available func() (bytes int64, ok bool)
 	layOut    func(plan.Model, plan.Job, plan.Device) (*plan.Plan, error)
 	guide     func(*sampler.Plan) // changes a clip's guidance; nil: as it is
+	int8Exact func() bool         // in the place of ort.Int8Exact
+	noInt8    bool                // Measure's
 
 	mu     sync.Mutex
 	models map[Variant]*Models
 
-	speed  speedometer
+	speed  speedometer // of clips in float32 or, on cards, 16 bits
+	speed8 speedometer // of those in INT8
 	prints fingerprints
 	loras  loraFiles
 	texts  *textcache.Cache

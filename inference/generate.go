@@ -15,68 +15,31 @@ import (
 	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
-// MaxAudioSeconds bounds the decoded length of a voice track.
-const MaxAudioSeconds = 600
-
-// Material is what a clip is made of, decoded.
-type Material struct {
-	Wave     []float32        // 16 kHz mono
-	Stereo   [2][]float32     // 44.1 kHz, left and right, of the same sound; with Spec.IsolateVocals only
-	Pictures []*media.Picture // TIA: in the order given
-	Noise    []float32        // [16, F + references, h, w]; nil: drawn from Spec.Seed
-}
-
 // Generate makes a clip. observe is called from the calling goroutine, in order, and must not block.
 //
 // Everything that can be wrong with the request is found before a network runs. When ctx ends, work stops within one
 // operator, nothing is left behind, and the error wraps ctx's.
 func (e *Engine) Generate(ctx context.Context, s Spec, observe func(Progress)) (*Clip, error) {
+	began := time.Now()
 	c := &Clip{Path: s.OutputPath, FPS: s.FPS, Width: s.Width, Height: s.Height, Seed: s.Seed, Timings: map[Stage]float64{}}
 	watch := &stopwatch{clip: c, observe: observe, computing: e.rt.Busy}
-	material, err := Decode(ctx, &s)
+	material, err := s.material(ctx)
 	if err != nil {
 		return nil, err
 	}
-	latents, passes, err := e.denoise(ctx, &s, material, watch.stage)
+	latents, how, err := e.denoise(ctx, &s, material, watch.stage)
 	if err != nil {
 		return nil, err
 	}
-	c.Passes, c.Frames, c.LoRAs = passes, wan.VideoFrames(latents.Frames), s.LoRAs
+	c.Passes, c.Linear, c.Frames, c.LoRAs = how.passes, how.linear, wan.VideoFrames(latents.Frames), s.LoRAs
 	c.Duration = float64(c.Frames) / float64(s.FPS)
-	if err := e.write(ctx, &s, latents, c, watch); err != nil {
+	if err := e.write(ctx, &s, material.Audio, latents, c, watch); err != nil {
 		return nil, err
 	}
 	watch.end()
+	c.Seconds = time.Since(began).Seconds()
 	e.learn(s, c)
 	return c, nil
-}
-
-// Decode reads the voice track and the pictures of a spec.
-func Decode(ctx context.Context, s *Spec) (*Material, error) {
-	if s.Mode == TIA && len(s.ImagePaths) == 0 {
-		return nil, fault.New("images_missing", "images", "mode TIA needs 1 to 8 reference images; give some, or use mode TA")
-	}
-	if s.Mode == TA && len(s.ImagePaths) > 0 {
-		return nil, fault.New("images_unused", "images", "mode TA uses no images; leave them out, or use mode TIA")
-	}
-	wave, err := media.DecodeAudio(ctx, s.AudioPath, MaxAudioSeconds)
-	if err != nil {
-		return nil, err
-	}
-	m := &Material{Wave: wave}
-	if s.IsolateVocals {
-		if m.Stereo[0], m.Stereo[1], err = media.DecodeStereo(ctx, s.AudioPath, MaxAudioSeconds); err != nil {
-			return nil, err
-		}
-	}
-	for _, path := range s.ImagePaths {
-		p, err := media.DecodeImage(path)
-		if err != nil {
-			return nil, err
-		}
-		m.Pictures = append(m.Pictures, p)
-	}
-	return m, nil
 }
 
 // Denoise runs everything up to the clean latents, [16, F, h, w] without the reference frames.
@@ -85,13 +48,19 @@ func (e *Engine) Denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	return z, err
 }
 
-func (e *Engine) denoise(ctx context.Context, s *Spec, in *Material, observe func(Stage) func(done, total int)) (z *Latent, p Passes, err error) {
+// record says how latents were made.
+type record struct {
+	passes Passes
+	linear Linear
+}
+
+func (e *Engine) denoise(ctx context.Context, s *Spec, in *Material, observe func(Stage) func(done, total int)) (z *Latent, how record, err error) {
 	if s.Width < 16 || s.Height < 16 || s.Width%16 != 0 || s.Height%16 != 0 {
-		return nil, p, fault.New("bad_size", "width", "%dx%d is not a size in multiples of 16", s.Width, s.Height)
+		return nil, how, fault.New("bad_size", "width", "%dx%d is not a size in multiples of 16", s.Width, s.Height)
 	}
 	schedule, err := sampler.NewSchedule(s.Steps, s.Shift)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	scales := sampler.DefaultScales(s.Variant)
 	scales.Text, scales.Audio, scales.Image = s.ScaleT, s.ScaleA, s.ScaleI
@@ -100,45 +69,48 @@ func (e *Engine) denoise(ctx context.Context, s *Spec, in *Material, observe fun
 	}
 	guidance, err := sampler.NewPlanOf(s.Quality, s.Variant, s.Mode, scales)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	if e.guide != nil {
 		e.guide(guidance)
 	}
 	frames, err := whisper.FrameCount(s.Frames, whisper.MergedFrames(whisper.AudioFrames(len(in.Wave)), s.FPS))
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	files, err := e.findLoRAs(s)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	m, err := e.Models(s.Variant)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
-	way, err := e.plan(m, plan.Job{Width: s.Width, Height: s.Height, Frames: frames, References: len(s.ImagePaths)})
+	job := plan.Job{Width: s.Width, Height: s.Height, Frames: frames, References: len(s.ImagePaths)}
+	way, err := e.plan(m, job)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	dit, err := e.adapt(ctx, s, m.Transformer, files)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
-	var voices *separator
-	if s.IsolateVocals {
-		if voices, err = e.openSeparator(s.Variant); err != nil {
-			return nil, p, err
-		}
+	if how.linear, way, err = e.linear(m, dit, guidance.Quality, job, way); err != nil {
+		return nil, how, err
+	}
+	dit = dit.In(how.linear)
+	voices, err := e.separate(ctx, s, in.Audio, hearing(len(in.Wave), s.FPS, frames).samples)
+	if err != nil {
+		return nil, how, err
 	}
 	end, err := e.begin(ctx, way)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	c, err := m.condition(ctx, s, in, guidance, frames, voices, observe, func(stage string) error { return e.leave(way, stage) })
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
 	step := observe(StageDenoise)
 	total := whisper.LatentFrames(frames) + c.refs.Frames
@@ -148,20 +120,21 @@ func (e *Engine) denoise(ctx context.Context, s *Spec, in *Material, observe fun
 		noise = sampler.Noise(s.Seed, len(latents.Data))
 	}
 	if copy(latents.Data, noise); len(noise) != len(latents.Data) {
-		return nil, p, fault.New("bad_noise", "noise", "the noise has %d values, this clip needs %d", len(noise), len(latents.Data))
+		return nil, how, fault.New("bad_noise", "noise", "the noise has %d values, this clip needs %d", len(noise), len(latents.Data))
 	}
 	d, err := newDenoiser(ctx, dit, e.devices, guidance, c, total)
 	if err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
-	solver, err := s.solver(guidance, schedule, latents, in, frames, dit.compute())
+	solver, err := s.solver(guidance, schedule, latents, in, frames, how.linear.DType)
 	if err == nil {
 		err = d.run(ctx, solver, latents, step, func() { solver.after(latents, total-c.refs.Frames) })
 	}
 	if err := errors.Join(err, d.Close()); err != nil {
-		return nil, p, err
+		return nil, how, err
 	}
-	return latents.Slice(0, total-c.refs.Frames), solver.passes(), nil
+	how.passes = solver.passes()
+	return latents.Slice(0, total-c.refs.Frames), how, nil
 }
 
 // condition runs the encoders: text, audio, image. With voices, the audio encoder hears them alone. ended is called after
@@ -218,7 +191,7 @@ func (e *Engine) Frames(ctx context.Context, v Variant, latents *Latent, step fu
 
 // write decodes latents into the mp4. ffmpeg asks for a frame when it wants one, so no more than a chunk of the clip is
 // ever in memory.
-func (e *Engine) write(ctx context.Context, s *Spec, latents *Latent, c *Clip, watch *stopwatch) error {
+func (e *Engine) write(ctx context.Context, s *Spec, audio *media.Audio, latents *Latent, c *Clip, watch *stopwatch) error {
 	step := watch.stage(StageDecode)
 	next, stop := iter.Pull2(func(yield func([]byte, error) bool) {
 		err := e.Frames(ctx, s.Variant, latents, step, func(rgb []byte) error {
@@ -232,7 +205,7 @@ func (e *Engine) write(ctx context.Context, s *Spec, latents *Latent, c *Clip, w
 		}
 	})
 	defer stop()
-	video := media.VideoSpec{Width: s.Width, Height: s.Height, FPS: s.FPS, Frames: c.Frames, CRF: s.CRF, AudioPath: s.AudioPath}
+	video := media.VideoSpec{Width: s.Width, Height: s.Height, FPS: s.FPS, Frames: c.Frames, CRF: s.CRF, AudioPath: s.AudioPath, Audio: audio}
 	return media.WriteMP4(ctx, s.OutputPath, video, func() ([]byte, error) {
 		rgb, err, more := next()
 		if !more {

@@ -3,6 +3,7 @@ package inference
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,52 @@ func TestGenerateReportsProgress(t *testing.T) {
 	}
 	if clip.Frames != 9 || clip.Duration != 9.0/25 || clip.Seed != 7 {
 		t.Errorf("%+v", clip)
+	}
+}
+
+// What a caller has decoded is not decoded again: the pictures may be gone and the sound another, and the clip is the same
+// one, with the sound that lies there.
+func TestGenerateFromMaterial(t *testing.T) {
+	e, s := openEngine(t), spec(t)
+	voice, err := os.ReadFile(s.AudioPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.AudioPath = filepath.Join(t.TempDir(), "voice.wav")
+	if err := os.WriteFile(s.AudioPath, voice, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, err := e.Generate(t.Context(), s, ignore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handed := s
+	handed.OutputPath = filepath.Join(t.TempDir(), "handed.mp4")
+	if handed.Material, err = Decode(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	handed.ImagePaths = []string{"gone.png"}
+	ffmpeg(t, "-f", "lavfi", "-i", "aevalsrc=0:s=16000:d=1", s.AudioPath)
+	got, err := e.Generate(t.Context(), handed, ignore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(c *Clip, stream string) string {
+		return ffmpeg(t, "-i", c.Path, "-map", stream, "-f", "framemd5", "-")
+	}
+	if sum(want, "0:v") != sum(got, "0:v") {
+		t.Error("the clip is another one")
+	}
+	if sum(want, "0:a") == sum(got, "0:a") {
+		t.Error("the sound is not that of the file")
+	}
+	seconds, share := got.Outside()
+	if whole := got.Compute + seconds; seconds <= 0 || math.Abs(whole-got.Seconds) > 1e-9 || math.Abs(share-seconds/whole) > 1e-9 {
+		t.Errorf("outside of runs %g s, %g of %g s", seconds, share, got.Seconds)
+	}
+	handed.Material.Pictures = nil
+	if _, err := e.Generate(t.Context(), handed, ignore); fault.CodeOf(err) != "images_missing" {
+		t.Errorf("without a picture: %v", err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/fault"
 )
 
@@ -111,7 +110,7 @@ func TestGenerateWithLoRA(t *testing.T) {
 
 func mark(t *testing.T, loras []LoRA) string {
 	t.Helper()
-	text, err := fingerprint(&Spec{LoRAs: loras}, &Material{}, 5, checkpoint.F32)
+	text, err := fingerprint(&Spec{LoRAs: loras}, &Material{}, 5, FP32)
 	if err != nil {
 		t.Fatal(err)
 	}

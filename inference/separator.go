@@ -20,6 +20,25 @@ type separator struct {
 	file  string
 	model *graph.Model
 	form  vocals.Form
+
+	left, right []float32 // the recording at 44.1 kHz, as far as isolate looks at it
+}
+
+// separate makes ready what takes the voices out of the first samples that a clip hears; nil if nothing is to.
+func (e *Engine) separate(ctx context.Context, s *Spec, audio *media.Audio, heard int) (*separator, error) {
+	if !s.IsolateVocals {
+		return nil, nil
+	}
+	v, err := e.openSeparator(s.Variant)
+	if err != nil {
+		return nil, err
+	}
+	if audio == nil {
+		if audio, err = media.OpenAudio(ctx, s.AudioPath); err != nil {
+			return nil, err
+		}
+	}
+	return v, v.listen(ctx, audio, heard)
 }
 
 // openSeparator finds and checks the file, so that a job that cannot be done ends before a network runs.
@@ -44,21 +63,40 @@ func (e *Engine) openSeparator(v Variant) (*separator, error) {
 	return &separator{rt: e.rt, file: file, model: m, form: form}, nil
 }
 
-// isolate returns what the audio encoder is to hear in place of in.Wave: the voices alone, at 16 kHz, as long as the wave.
-// The published network takes 1.7 GB while it runs, which is given back at once: what comes next needs it.
-func (v *separator) isolate(ctx context.Context, in *Material, progress func(done, total int)) (wave []float32, err error) {
+// settling is how many samples before the end of a wave the resampler knows that it ends: a generous second.
+const settling = vocals.SampleRate
+
+// reach is how many samples at 44.1 kHz the first heard at 16 kHz depend on, and how many of their voices.
+func (v *separator) reach(heard int) (recording, voices int) {
+	voices = (heard*vocals.SampleRate+media.SampleRate-1)/media.SampleRate + settling
+	return v.form.Needed(voices), voices
+}
+
+// listen decodes the recording as far as its first samples at 16 kHz depend on it.
+func (v *separator) listen(ctx context.Context, audio *media.Audio, heard int) (err error) {
+	recording, _ := v.reach(heard)
+	v.left, v.right, err = audio.Stereo(ctx, recording)
+	return err
+}
+
+// isolate returns what the audio encoder is to hear in place of the first samples of the sound: the voices in them alone,
+// at 16 kHz. They are the beginning of those of the whole recording, bit for bit. The published network takes 1.7 GB while
+// it runs, which is given back at once: what comes next needs it.
+func (v *separator) isolate(ctx context.Context, heard int, progress func(done, total int)) (wave []float32, err error) {
 	session, err := v.rt.NewSession(v.model, ort.SessionOptions{})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, session.Close(), v.rt.FreshArena()) }()
-	voices, err := vocals.Isolate(ctx, v.form, in.Stereo[0], in.Stereo[1], func(ctx context.Context, spectrum []float32) ([]float32, error) {
+	_, needed := v.reach(heard)
+	voices, err := vocals.Isolate(ctx, v.form, v.left, v.right, needed, func(ctx context.Context, spectrum []float32) ([]float32, error) {
 		return v.run(ctx, session, spectrum)
 	}, progress)
+	v.left, v.right = nil, nil
 	if err != nil {
 		return nil, err
 	}
-	return media.Resample(ctx, voices, vocals.SampleRate, len(in.Wave))
+	return media.Resample(ctx, voices, vocals.SampleRate, heard)
 }
 
 func (v *separator) run(ctx context.Context, session *ort.Session, spectrum []float32) ([]float32, error) {

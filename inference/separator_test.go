@@ -21,6 +21,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/weights"
+	"github.com/humo-worker/humo-worker/inference/whisper"
 )
 
 // separatorFile is where the vocal separator lies in the published layout.
@@ -104,7 +105,10 @@ func heard(t *testing.T, e *Engine, s Spec) (isolated, whole []float32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wave, err := v.isolate(t.Context(), in, func(int, int) {})
+	if err := v.listen(t.Context(), in.Audio, len(in.Wave)); err != nil {
+		t.Fatal(err)
+	}
+	wave, err := v.isolate(t.Context(), len(in.Wave), func(int, int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +143,42 @@ func TestIsolatedWave(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of a long recording the voices are taken out of what the clip hears alone: the 30 s of the encoder's segment. They are the
+// beginning of those of the whole, bit for bit.
+func TestOnlyWhatIsHeardIsIsolated(t *testing.T) {
+	e, _ := demoEngine(t)
+	s := voiceSpec(t, stereo+"38.3")
+	whole, wave := heard(t, e, s)
+	audio, err := media.OpenAudio(t.Context(), s.AudioPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := hearing(len(wave), s.FPS, 97)
+	if part.samples != whisper.SegmentSamples {
+		t.Fatalf("a clip of 97 frames hears %d samples", part.samples)
+	}
+	for _, samples := range []int{part.samples, 16001} {
+		v, err := e.openSeparator(s.Variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.listen(t.Context(), audio, samples); err != nil {
+			t.Fatal(err)
+		}
+		runs := 0
+		got, err := v.isolate(t.Context(), samples, func(_, total int) { runs = total })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(whole[:samples], got) {
+			t.Errorf("%d samples: they are not the beginning of the whole", samples)
+		}
+		if seconds := float64(samples) / media.SampleRate; float64(runs) > (seconds+1)/4.4+2 || len(v.left) > int((seconds+7)*44100) {
+			t.Errorf("%.1f s: %d runs on %d samples", seconds, runs, len(v.left))
+		}
 	}
 }
 

@@ -56,6 +56,10 @@ type Spec struct {
 	Quality Quality
 	LoRAs   []LoRA // beside the transformer's layers; Fast without any takes the distilled one of the LoRA folder
 
+	// Material is what lies at AudioPath and ImagePaths, from a caller that has decoded it; nil: Generate does. The file at
+	// AudioPath is read once more in any case, for the clip's sound.
+	Material *Material
+
 	// What a caller may follow, or carry over from a run that was broken off. All optional; the funcs are called between
 	// two steps and must not block.
 	PreviewEvery int                              // steps between previews; 0: none
@@ -100,8 +104,18 @@ type Clip struct {
 	Seed     uint64
 	LoRAs    []LoRA // that made it, with the hashes of their files
 	Passes   Passes
+	Linear   Linear            // numbers of the transformer's linear layers
 	Timings  map[Stage]float64 // seconds
 	Compute  float64           // seconds of all stages in which ONNX Runtime ran a network, for this clip or one made beside it
+	Seconds  float64           // from the call of Generate until the file was there
+}
+
+// Outside is the time in which ONNX Runtime ran no network, in seconds and as a part of the whole: 0.02 is two hundredths.
+func (c *Clip) Outside() (seconds, share float64) {
+	if seconds = max(0, c.Seconds-c.Compute); c.Seconds > 0 {
+		share = seconds / c.Seconds
+	}
+	return seconds, share
 }
 
 // Passes says what became of the calls of the transformer that the plan of a clip has, passes × steps.

@@ -3,7 +3,6 @@ package inference
 import (
 	"slices"
 
-	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 )
 
@@ -17,8 +16,8 @@ type stepper struct {
 
 // solver starts at the schedule's first step, or where Spec.Resume stands; then it puts that checkpoint's latents in place.
 func (s *Spec) solver(guidance *sampler.Plan, schedule *sampler.Schedule, latents *Latent, in *Material, frames int,
-	dtype checkpoint.DType) (*stepper, error) {
-	mark, err := fingerprint(s, in, frames, dtype)
+	linear DType) (*stepper, error) {
+	mark, err := fingerprint(s, in, frames, linear)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func TestEqualToTheReference(t *testing.T) {
 		t.Fatal(len(golden.Cases), err)
 	}
 	for _, c := range golden.Cases {
-		got, err := Isolate(t.Context(), kim, formula(c.Samples, 0), formula(c.Samples, 1), toy, silentProgress)
+		got, err := Isolate(t.Context(), kim, formula(c.Samples, 0), formula(c.Samples, 1), c.Samples, toy, silentProgress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestEqualToTheReference(t *testing.T) {
 func TestIdentityKeepsTheSound(t *testing.T) {
 	for _, n := range []int{1764, 4 * SampleRate, 13*SampleRate + 7} {
 		left, right := tones(n, 440, 3000), tones(n, 700, 12000)
-		got, err := Isolate(t.Context(), kim, left, right, identity, silentProgress)
+		got, err := Isolate(t.Context(), kim, left, right, n, identity, silentProgress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestOutOfBand(t *testing.T) {
 	const n = 6 * SampleRate
 	for frequency, want := range map[float64]float64{19000: 0, 17000: 0.5 / math.Sqrt2, 3: 0} {
 		wave := tones(n, frequency)
-		got, err := Isolate(t.Context(), kim, wave, wave, identity, silentProgress)
+		got, err := Isolate(t.Context(), kim, wave, wave, n, identity, silentProgress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestPlanes(t *testing.T) {
 	}
 	isolate := func(net Network) []float32 {
 		t.Helper()
-		got, err := Isolate(t.Context(), kim, left, right, net, silentProgress)
+		got, err := Isolate(t.Context(), kim, left, right, n, net, silentProgress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,18 +165,44 @@ func TestPlanes(t *testing.T) {
 // The network runs no more often than something of its result is kept, and progress counts each run.
 func TestSegments(t *testing.T) {
 	for samples, want := range map[int]int{1: 1, 4 * SampleRate: 1, 191999: 1, 192000: 1, 192001: 2, 10 * SampleRate: 3, 600 * SampleRate: 136} {
-		if got := newPlan(kim, samples).segments(); got != want {
+		if got := newPlan(kim, samples).segments(samples); got != want {
 			t.Errorf("%d samples: %d segments, want %d", samples, got, want)
 		}
 	}
 	wave, runs := make([]float32, 400000), 0
 	var seen [][2]int
 	net := func(_ context.Context, s []float32) ([]float32, error) { runs++; return s, nil }
-	if _, err := Isolate(t.Context(), kim, wave, wave, net, func(done, total int) { seen = append(seen, [2]int{done, total}) }); err != nil {
+	if _, err := Isolate(t.Context(), kim, wave, wave, len(wave), net, func(done, total int) { seen = append(seen, [2]int{done, total}) }); err != nil {
 		t.Fatal(err)
 	}
 	if want := [][2]int{{0, 3}, {1, 3}, {2, 3}, {3, 3}}; runs != 3 || !slices.Equal(seen, want) {
 		t.Errorf("%d runs, progress %v", runs, seen)
+	}
+}
+
+// What is heard of a long recording is the beginning of the whole, bit for bit, wherever it ends, and neither the network nor
+// the recording is looked at beyond what it depends on.
+func TestHeardIsTheBeginningOfTheWhole(t *testing.T) {
+	const n = 14*SampleRate + 7
+	left, right := formula(n, 0), formula(n, 1)
+	whole, err := Isolate(t.Context(), kim, left, right, n, toy, silentProgress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := newPlan(kim, n).step
+	for _, c := range []struct{ heard, runs int }{{step - kim.fft/2, 1}, {step - kim.fft/2 + 1, 2}, {n, 4}} {
+		needed, runs := min(n, kim.Needed(c.heard)), 0
+		count := func(ctx context.Context, s []float32) ([]float32, error) { runs++; return toy(ctx, s) }
+		got, err := Isolate(t.Context(), kim, left[:needed], right[:needed], c.heard, count, silentProgress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := whole[:min(n, c.heard)]; !slices.Equal(want, got) {
+			t.Errorf("the first %d samples are not those of the whole", c.heard)
+		}
+		if runs != c.runs {
+			t.Errorf("%d samples: %d runs, want %d", c.heard, runs, c.runs)
+		}
 	}
 }
 
@@ -185,7 +211,7 @@ func TestEveryLengthIsCovered(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		p := newPlan(kim, 1+random.IntN(3_000_000))
-		for _, i := range []int{p.trim, p.trim + p.samples - 1, p.trim + random.IntN(p.samples), (p.segments()-1)*p.step - 1, (p.segments() - 1) * p.step} {
+		for _, i := range []int{p.trim, p.trim + p.samples - 1, p.trim + random.IntN(p.samples), (p.segments(p.samples)-1)*p.step - 1, (p.segments(p.samples) - 1) * p.step} {
 			if i < p.trim || i >= p.trim+p.samples {
 				continue
 			}
@@ -193,7 +219,7 @@ func TestEveryLengthIsCovered(t *testing.T) {
 				t.Errorf("%+v: weight %g at %d", p, w, i)
 			}
 			sum := 0.0
-			for k := range p.segments() {
+			for k := range p.segments(p.samples) {
 				if i >= k*p.step && i < k*p.step+p.size {
 					sum += p.window(k, i)
 				}
@@ -209,14 +235,14 @@ func TestFaultsAndCancellation(t *testing.T) {
 	wave, broken := make([]float32, 400000), errors.New("broken")
 	ctx, cancel := context.WithCancel(t.Context())
 	runs := 0
-	_, err := Isolate(ctx, kim, wave, wave, func(_ context.Context, s []float32) ([]float32, error) { runs++; cancel(); return s, nil }, silentProgress)
+	_, err := Isolate(ctx, kim, wave, wave, len(wave), func(_ context.Context, s []float32) ([]float32, error) { runs++; cancel(); return s, nil }, silentProgress)
 	if !errors.Is(err, context.Canceled) || runs != 1 {
 		t.Errorf("cancelled: %v after %d runs", err, runs)
 	}
-	if _, err := Isolate(t.Context(), kim, wave, wave, func(context.Context, []float32) ([]float32, error) { return nil, broken }, silentProgress); !errors.Is(err, broken) {
+	if _, err := Isolate(t.Context(), kim, wave, wave, len(wave), func(context.Context, []float32) ([]float32, error) { return nil, broken }, silentProgress); !errors.Is(err, broken) {
 		t.Errorf("broken network: %v", err)
 	}
-	if _, err := Isolate(t.Context(), kim, wave, wave, func(context.Context, []float32) ([]float32, error) { return wave, nil }, silentProgress); err == nil {
+	if _, err := Isolate(t.Context(), kim, wave, wave, len(wave), func(context.Context, []float32) ([]float32, error) { return wave, nil }, silentProgress); err == nil {
 		t.Error("a spectrum of another size is taken")
 	}
 }

@@ -76,6 +76,12 @@ func logMelSegment(wave []float32) []float64 {
 			fft := fourier.NewFFT(fftLength) // has scratch memory of its own, so one for each worker
 			frame, spectrum, power := make([]float64, fftLength), make([]complex128, bins), make([]float64, bins)
 			for c := w * SegmentColumns / workers; c < (w+1)*SegmentColumns/workers; c++ {
+				if silent(padded[c*hopLength:][:fftLength]) { // what pads a short voice: no power at all, without transforming it
+					for m := range filters {
+						logs[c*Mels+m] = logFloor
+					}
+					continue
+				}
 				for i := range frame {
 					frame[i] = window[i] * padded[c*hopLength+i]
 				}
@@ -91,6 +97,15 @@ func logMelSegment(wave []float32) []float64 {
 	}
 	group.Wait()
 	return logs
+}
+
+func silent(frame []float64) bool {
+	for _, v := range frame {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // reflectPad pads a segment with silence to SegmentSamples, then by half a frame at both ends with its mirror image,

@@ -14,6 +14,7 @@ import (
 	"github.com/humo-worker/humo-worker/inference/golden/goldentest"
 
 	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/gonum/dsp/fourier"
 )
 
 // readWAV returns the samples of a 16-bit mono wav at 16 kHz.
@@ -220,6 +221,42 @@ func TestLogMelWorkers(t *testing.T) {
 		if got, _ := LogMel(wave); !slices.Equal(want, got) {
 			t.Errorf("%d workers give another spectrogram", n)
 		}
+	}
+}
+
+// Silence is not transformed, and has the floor's value to the last bit, as if it were.
+func TestSilenceIsTheFloor(t *testing.T) {
+	frame, spectrum, power := make([]float64, fftLength), make([]complex128, bins), make([]float64, bins)
+	frame[7] = math.Copysign(0, -1)
+	if !silent(frame) {
+		t.Error("a frame of zeros is no silence")
+	}
+	fourier.NewFFT(fftLength).Coefficients(spectrum, frame)
+	for k, x := range spectrum {
+		power[k] = real(x)*real(x) + imag(x)*imag(x)
+	}
+	for m, f := range melFilters() {
+		if f.log(power) != logFloor {
+			t.Fatalf("filter %d of silence: %v", m, f.log(power))
+		}
+	}
+	for i := range frame {
+		frame[i] = 1e-300
+		if silent(frame) {
+			t.Errorf("sample %d is not looked at", i)
+		}
+		frame[i] = 0
+	}
+}
+
+// A voice of four seconds, of which the rest of the segment is silence.
+func BenchmarkLogMelShort(b *testing.B) {
+	wave := make([]float32, 4*SampleRate)
+	for i := range wave {
+		wave[i] = float32(math.Sin(float64(i) * float64(i) * 1e-6))
+	}
+	for b.Loop() {
+		LogMel(wave)
 	}
 }
 
