@@ -29,7 +29,7 @@ func (c S3Config) place() (place, *fault.Error) {
 		raw = "https://" + raw
 	}
 	u, err := url.Parse(raw) // whose error quotes the address, which may hold a password
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || !hasLabels(u.Hostname()) || u.Scheme != "https" && u.Scheme != "http" {
 		return bad("BUCKET_ENDPOINT_URL", "is no address; set it to one such as https://s3.eu-west-1.amazonaws.com")
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -71,6 +71,11 @@ func (c S3Config) place() (place, *fault.Error) {
 		p.pathStyle = *forced
 	}
 	return p, nil
+}
+
+// hasLabels reports whether no part of a host's name is empty; a dot at its end is the root's.
+func hasLabels(host string) bool {
+	return !slices.Contains(strings.Split(strings.TrimSuffix(host, "."), "."), "")
 }
 
 // bucketInPath takes the bucket off the path's end, where Cloudflare's dashboard shows it. Without a given name, a path

@@ -26,6 +26,7 @@ type S3 struct {
 	client *s3.Client
 	http   *http.Client
 	now    func() time.Time
+	clock  *serverClock
 }
 
 // OpenS3 opens the bucket of a valid config. It makes no request: whether the credentials are good shows at the first
@@ -40,7 +41,9 @@ func OpenS3(cfg S3Config) (*S3, error) {
 	}
 	expiry, _ := lifetime(cfg.Expiry)
 	client := patientClient(cfg.Client)
-	return &S3{config: cfg, bucket: place.bucket, expiry: expiry, http: client, now: time.Now, client: s3.New(s3.Options{
+	clock := &serverClock{next: client.Transport}
+	client.Transport = clock
+	return &S3{config: cfg, bucket: place.bucket, expiry: expiry, http: client, now: time.Now, clock: clock, client: s3.New(s3.Options{
 		BaseEndpoint: aws.String(place.base),
 		UsePathStyle: place.pathStyle,
 		Region:       place.region,
@@ -224,7 +227,7 @@ func (s *S3) Sign(ctx context.Context, key string) (Object, error) {
 }
 
 func (s *S3) sign(ctx context.Context, key string) (Object, error) {
-	at := s.now().UTC().Truncate(time.Second)
+	at := s.clock.of(s.now()).UTC().Truncate(time.Second)
 	signed, err := s3.NewPresignClient(s.client).PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: s.name(key)},
 		s3.WithPresignExpires(s.expiry), func(o *s3.PresignOptions) { o.Presigner = presignerAt{o.Presigner, at} })
 	if err != nil {

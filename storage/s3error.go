@@ -34,6 +34,9 @@ func (s *S3) explain(ctx context.Context, key string, err error) error {
 			"the bucket %q is in another region than the request was for (%s); set the region, and the endpoint of that region", s.bucket, answer).Because(cause)
 	case status == http.StatusNotFound && (code == "NoSuchKey" || code == "NotFound" || code == ""):
 		return fault.New(CodeNotFound, "key", "there is no object %q in the bucket", key).Because(errors.Join(ErrNotFound, cause))
+	case code == "RequestTimeTooSkewed" || code == "RequestExpired":
+		return fault.New(CodeClock, "", "the bucket %q refused the request because the clocks of the worker and of the service differ (%s); "+
+			"correct the clock of the machine that the worker runs on, or try another worker", s.bucket, answer).Again().Because(cause)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || code == "XAdminUserNotFound": // 404, from versitygw
 		denied := fault.New(CodeDenied, name("BUCKET_ACCESS_KEY_ID"),
 			"the bucket %q refused the request (%s); check the access key, its secret, and that it may put, get and abort uploads of objects", s.bucket, answer)

@@ -65,6 +65,7 @@ const (
 	CodeBucketNotFound  = "bucket_not_found" // the server knows no such bucket
 	CodeBucketElsewhere = "bucket_elsewhere" // wrong region or endpoint for the bucket
 	CodeDenied          = "storage_denied"   // credentials or permissions
+	CodeClock           = "storage_clock"    // the service says that our clock is wrong
 	CodeFailed          = "storage_failed"   // everything else
 	CodeInvalidURL      = "invalid_upload_url"
 	CodeUploadRefused   = "upload_refused" // a presigned PUT was answered, with a refusal

@@ -10,6 +10,8 @@ import (
 
 	"github.com/humo-worker/humo-worker/handler"
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/media"
+	"github.com/humo-worker/humo-worker/inference/sandbox"
 )
 
 // start reads the settings and opens the log. level wins over the environment's unless it is empty.
@@ -47,6 +49,10 @@ func (a *App) openWith(settings Settings, engine *lateEngine, log zerolog.Logger
 
 // openOn is openWith on a store that the caller opened, which shut closes, too.
 func (a *App) openOn(settings Settings, engine *lateEngine, store store, log zerolog.Logger) (jobs *handler.Handler, shut func(), err error) {
+	media.Use(settings.Media)
+	for _, gap := range sandbox.Gaps() {
+		log.Warn().Msg(gap)
+	}
 	scratch, err := handler.OpenScratch(settings.Jobs.TmpDir())
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())

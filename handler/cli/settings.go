@@ -12,6 +12,7 @@ import (
 	"github.com/humo-worker/humo-worker/handler/localapi"
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/media"
 	"github.com/humo-worker/humo-worker/inference/weights/pull"
 	"github.com/humo-worker/humo-worker/storage"
 )
@@ -21,6 +22,7 @@ import (
 type Settings struct {
 	Jobs      handler.Config
 	Inference inference.Config
+	Media     media.Config
 	Output    storage.LocalConfig
 	Bucket    storage.S3Config
 	Log       LogConfig
@@ -105,7 +107,7 @@ func variableOf(t reflect.Type, field string) string {
 
 // validate checks what the rooms can tell without work, all at once.
 func (s Settings) validate() error {
-	problems := []error{s.Jobs.Validate(), s.Inference.Validate(), s.Output.Validate()}
+	problems := []error{s.Jobs.Validate(), s.Inference.Validate(), s.Media.Validate(), s.Output.Validate()}
 	if s.Bucket.Enabled() {
 		problems = append(problems, s.Bucket.Validate())
 	}

@@ -22,7 +22,7 @@ type answer struct {
 
 // bytes never fails: what cannot be posted becomes an error that says so.
 func (s *session) bytes(a answer, log zerolog.Logger) (body []byte, failed bool) {
-	body, err := encode(a)
+	body, err := Encode(a)
 	limit := s.c.MaxResultBytes
 	if err == nil && len(body) > limit {
 		err = Fail("result_too_large", "The result has %d bytes of JSON, and RunPod takes %d at most: store it and answer with its address.", len(body), limit)
@@ -32,17 +32,17 @@ func (s *session) bytes(a answer, log zerolog.Logger) (body []byte, failed bool)
 	}
 	log.Error().Msgf("The result cannot be posted: %s", err)
 	a = s.failure(err)
-	if body, err = encode(a); err == nil && len(body) <= limit {
+	if body, err = Encode(a); err == nil && len(body) <= limit {
 		return body, true
 	}
 	a.Output, a.Error = nil, clip(a.Error, 4096)
-	body, _ = encode(a) // texts only
+	body, _ = Encode(a) // texts only
 	return body, true
 }
 
 // output puts a handler's output into JSON.
 func output(v any) (json.RawMessage, error) {
-	raw, err := encode(v)
+	raw, err := Encode(v)
 	if err != nil {
 		return nil, Fail("invalid_result", "The result cannot be written as JSON: %s.", err)
 	}
@@ -63,7 +63,7 @@ func (s *session) failure(err error) answer {
 		a.Error = "The job failed without a message."
 	}
 	if out := f.FailureOutput(); out != nil {
-		if raw, err := encode(out); err == nil {
+		if raw, err := Encode(out); err == nil {
 			a.Output = s.redact.JSON(raw)
 		}
 	}
@@ -79,7 +79,7 @@ func (s *session) internal(kind, message, trace string) answer {
 }
 
 func (s *session) text(object map[string]any) string {
-	raw, err := encode(object)
+	raw, err := Encode(object)
 	if err != nil {
 		return fmt.Sprint(object["error_message"])
 	}
@@ -93,9 +93,9 @@ func orUnknown(s string) string {
 	return s
 }
 
-// encode writes v as compact JSON in valid UTF-8, with the & of addresses as they are. Numbers that JSON does not have
-// become null where the value is made of maps and lists.
-func encode(v any) (raw []byte, err error) {
+// Encode writes v as compact JSON in valid UTF-8, with the & of addresses as they are. Numbers that JSON does not have
+// become null where the value is made of maps and lists. The panic of a value's own encoder is an error.
+func Encode(v any) (raw []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			raw, err = nil, fmt.Errorf("writing %T as JSON panicked: %v", v, r)

@@ -33,7 +33,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add(`{"a":"secret-value","url":"https://x?X-Amz-Signature=abc&b=1"}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		r := NewRedactor(Config{APIKey: "secret-value"}, nil)
-		if raw, err := encode(text); err == nil {
+		if raw, err := Encode(text); err == nil {
 			if clean := r.JSON(raw); !json.Valid(clean) {
 				t.Fatalf("%q becomes %q", raw, clean)
 			}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/metrics"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +22,9 @@ var (
 // handle takes a job from its arrival to its accepted result. ran is called once the handler has returned.
 func (s *session) handle(e *entry, job Job, problem error, mine *place, ran func(), log zerolog.Logger) {
 	defer s.delivering.Done()
+	defer func() {
+		log.Debug().Int("goroutines", runtime.NumGoroutine()).Uint64("heap", heapInUse()).Msg("The job has left.")
+	}()
 	defer ran()
 	defer s.desk.leave(e)
 	defer s.redact.add(job)()
@@ -181,4 +186,14 @@ func (s *session) await(ctx context.Context, r *report) error {
 		return s.prestartFailure()
 	}
 	return nil
+}
+
+// heapInUse is the number of bytes of Go's heap that objects take. It stops nothing, as runtime.ReadMemStats would.
+func heapInUse() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
 }

@@ -85,6 +85,9 @@ func openLedger(parent, workerID string, t Timing, log zerolog.Logger) (*ledger,
 			os.Remove(file) //nolint:errcheck // it is nothing of ours; leaving it costs a file
 			continue
 		}
+		if now := time.Now(); r.At.After(now) { // the clock was wrong, then or now; for years it would not expire
+			r.At = now
+		}
 		l.records[r.ID] = &r
 		l.bytes += len(r.Body)
 	}

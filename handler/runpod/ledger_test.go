@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -112,5 +113,43 @@ func TestStop(t *testing.T) {
 	b.worker.Stop()
 	if err := b.wait(); err != nil || len(b.Requests(final)) > 0 {
 		t.Errorf("Run returns %v after %d posts", err, len(b.Requests(final)))
+	}
+}
+
+// TestStateFromTheFuture: what was written while the clock was years ahead is not remembered for years.
+func TestStateFromTheFuture(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Give("a", `{}`)
+	b.start(func(context.Context, runpod.Job, runpod.Reporter) (runpod.Result, error) {
+		return runpod.Result{}, runpod.Fail("busy", "Not now.")
+	})
+	b.AwaitResult(t, "a")
+	if err := b.end(); err != nil {
+		t.Fatal(err)
+	}
+	state, err := filepath.Glob(filepath.Join(b.worker.Config.StateDir, "*", "*.json"))
+	if err != nil || len(state) != 1 {
+		t.Fatalf("the state is %q, %v", state, err)
+	}
+	data, err := os.ReadFile(state[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := regexp.MustCompile(`"at":"[^"]*"`).ReplaceAll(data, []byte(`"at":"`+time.Now().AddDate(10, 0, 0).Format(time.RFC3339Nano)+`"`))
+	if err := os.WriteFile(state[0], moved, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := newBench(t, "WORKER_STATE_DIR="+b.worker.Config.StateDir)
+	again.worker.Config.Timing.RememberFailure = 200 * time.Millisecond
+	var runs times
+	again.Give("first", `{}`) // the start has been made when it is answered
+	again.start(runs.handler(echo))
+	again.AwaitResult(t, "first")
+	time.Sleep(300 * time.Millisecond)
+	again.Give("a", `{}`)
+	again.AwaitResult(t, "a")
+	if runs.of("a") != 1 {
+		t.Error("the job, which its caller sends again, is answered from the state")
 	}
 }

@@ -110,7 +110,7 @@ func (l line) format(asJSON bool) []byte {
 		if l.job != "" {
 			record.RequestID = &l.job
 		}
-		raw, _ := encode(record) // texts only
+		raw, _ := Encode(record) // texts only
 		return append(raw, '\n')
 	}
 	job := l.job

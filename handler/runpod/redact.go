@@ -77,7 +77,7 @@ func forms(s string) []string {
 	all := []string{s, url.QueryEscape(s), url.PathEscape(s)}
 	plain, html := s, s
 	for range 3 {
-		if raw, err := encode(plain); err == nil {
+		if raw, err := Encode(plain); err == nil {
 			plain = string(raw[1 : len(raw)-1])
 		}
 		if raw, err := json.Marshal(html); err == nil {

@@ -39,12 +39,12 @@ const maxProgressBytes = 8 << 10
 
 // Progress is Reporter's.
 func (r *report) Progress(v any) {
-	raw, err := encode(v)
+	raw, err := Encode(v)
 	if err != nil {
 		r.log.Warn().Err(err).Msg("A progress value cannot be written as JSON; it is dropped.")
 		return
 	}
-	body, _ := encode(struct {
+	body, _ := Encode(struct {
 		Status string          `json:"status"` // without it the post would be the result
 		Output json.RawMessage `json:"output"`
 	}{"IN_PROGRESS", r.s.redact.JSON(raw)})

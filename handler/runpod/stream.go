@@ -30,11 +30,11 @@ var errOver = errors.New("the job is over")
 
 // Stream is Reporter's.
 func (r *report) Stream(v any) error {
-	raw, err := encode(v)
+	raw, err := Encode(v)
 	if err != nil {
 		return err
 	}
-	body, _ := encode(answer{Output: raw})
+	body, _ := Encode(answer{Output: raw})
 	if len(body) > maxChunkBytes {
 		return fmt.Errorf("a chunk has %d bytes of JSON, RunPod takes %d: send smaller ones", len(body), maxChunkBytes)
 	}
@@ -116,7 +116,7 @@ func (r *report) chunksSent() json.RawMessage {
 	if r.allSize >= r.s.c.MaxResultBytes-64 {
 		return json.RawMessage("[]")
 	}
-	raw, err := encode(r.all)
+	raw, err := Encode(r.all)
 	if err != nil {
 		return json.RawMessage("[]")
 	}
