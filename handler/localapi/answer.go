@@ -1,7 +1,6 @@
 package localapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -20,7 +19,7 @@ func (s *Server) answer(result runpod.Result, err error) answer {
 	if err != nil {
 		return s.failed(Failed, err)
 	}
-	output, err := encode(result.Output)
+	output, err := runpod.Encode(result.Output)
 	switch {
 	case err != nil:
 		return s.failed(Failed, runpod.Fail("invalid_result", "The result cannot be written as JSON: %s.", err))
@@ -38,17 +37,8 @@ func (s *Server) failed(state State, err error) answer {
 		f = runpod.Fail("internal", "The job failed inside the worker; its log has the cause.")
 	}
 	a := answer{state: state, failure: s.Log.Redactor.Text(f.Error())}
-	if raw, err := encode(f.FailureOutput()); err == nil && len(raw) <= maxResult {
+	if raw, err := runpod.Encode(f.FailureOutput()); err == nil && len(raw) <= maxResult {
 		a.output = s.Log.Redactor.JSON(raw)
 	}
 	return a
-}
-
-// encode writes v as JSON, with the & of addresses as they are.
-func encode(v any) ([]byte, error) {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(v)
-	return bytes.TrimSpace(out.Bytes()), err
 }

@@ -226,7 +226,7 @@ func withUploads(schema json.RawMessage) (json.RawMessage, error) {
 	}
 	forms, _ := source["anyOf"].([]any)
 	source["anyOf"] = append(forms, object{"type": "string", "pattern": "^" + uploadScheme + "[A-Z2-7]{26}$", "description": "The name that /uploads gave a file."})
-	more, err := encode(source)
+	more, err := runpod.Encode(source)
 	if err != nil {
 		return nil, err
 	}

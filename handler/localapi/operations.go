@@ -129,25 +129,37 @@ func (s *Server) statusSync(w http.ResponseWriter, r *http.Request, id string) e
 	return s.awaitEnd(w, r, id, wait)
 }
 
-// awaitEnd answers with a job's status when the job or the wait has ended. A client that leaves does not stop the job.
+// awaitEnd answers with a job's status when the job or the wait has ended.
 func (s *Server) awaitEnd(w http.ResponseWriter, r *http.Request, id string, wait time.Duration) error {
+	return s.longPoll(w, r, wait, func(now bool) (any, <-chan struct{}, error) {
+		status, changed, err := s.queue.status(id)
+		if status.State.Final() || now {
+			changed = nil
+		}
+		return status, changed, err
+	})
+}
+
+// longPoll answers with what ask says. As long as ask gives a channel, too, it is asked again when that is closed; when the wait or
+// the server's time is over it is told to answer now. A client that leaves does not stop the job.
+func (s *Server) longPoll(w http.ResponseWriter, r *http.Request, wait time.Duration, ask func(now bool) (any, <-chan struct{}, error)) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for waiting := true; ; {
-		status, changed, err := s.queue.status(id)
+	for now := false; ; {
+		answer, changed, err := ask(now)
 		if err != nil {
 			return err
 		}
-		if status.State.Final() || !waiting {
-			write(w, http.StatusOK, status)
+		if changed == nil {
+			write(w, http.StatusOK, answer)
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			waiting = false
+			now = true
 		case <-s.over:
-			waiting = false
+			now = true
 		case <-r.Context().Done():
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -304,4 +305,26 @@ func TestProgress(t *testing.T) {
 			t.Errorf("%+v %s", s, s.Output)
 		}
 	})
+}
+
+// broken cannot be written as JSON.
+type broken struct{}
+
+func (broken) MarshalJSON() ([]byte, error) { panic("as asked") }
+
+// What a handler answers is written as the queue writes it: what JSON lacks is null, and what cannot be written fails that job
+// and no other.
+func TestOddResults(t *testing.T) {
+	b := newBench(t, func(_ context.Context, job runpod.Job, _ runpod.Reporter) (runpod.Result, error) {
+		if strings.Contains(string(job.Input), "broken") {
+			return runpod.Result{Output: broken{}}, nil
+		}
+		return runpod.Result{Output: map[string]any{"odd": math.NaN(), "text": "a\xffb"}}, nil
+	})
+	if s := must[Status](t, b, "POST", "/runsync", `{"input": {}}`); s.State != Completed || string(s.Output) != `{"odd":null,"text":"a\ufffdb"}` {
+		t.Errorf("%s %s", s.State, s.Output)
+	}
+	if s := must[Status](t, b, "POST", "/runsync", `{"input": "broken"}`); s.State != Failed || !strings.Contains(string(s.Output), "invalid_result") {
+		t.Errorf("%s %s %s", s.State, s.Output, s.Error)
+	}
 }

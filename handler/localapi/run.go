@@ -99,7 +99,7 @@ const (
 )
 
 func (r *reporter) Progress(v any) {
-	raw, err := encode(v)
+	raw, err := runpod.Encode(v)
 	if err != nil || len(raw) > maxProgressBytes {
 		r.s.Log.Warn().Str("job", r.j.id).AnErr("cause", err).Int("bytes", len(raw)).Msg("A progress value is no JSON or too large; it is dropped.")
 		return
@@ -108,7 +108,7 @@ func (r *reporter) Progress(v any) {
 }
 
 func (r *reporter) Stream(v any) error {
-	raw, err := encode(v)
+	raw, err := runpod.Encode(v)
 	if err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func (s *Server) problem(w http.ResponseWriter, err error) {
 
 // write writes JSON. A client that does not read is given up after a while.
 func write(w http.ResponseWriter, status int, v any) {
-	body, err := encode(v)
+	body, err := runpod.Encode(v)
 	if err != nil {
 		status, body = http.StatusInternalServerError, []byte(`{"error":"The answer cannot be written.","code":"internal"}`)
 	}

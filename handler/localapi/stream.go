@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/humo-worker/humo-worker/handler/runpod"
 )
 
 // stream answers as soon as there is a chunk, or when the job or the wait has ended: SDKs ask in a tight loop.
@@ -13,27 +15,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, id string) error
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for waiting := true; ; {
-		answer, changed, err := s.queue.drainChunks(id, !waiting)
-		if err != nil {
-			return err
-		}
-		if changed == nil {
-			write(w, http.StatusOK, answer)
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-timer.C:
-			waiting = false
-		case <-s.over:
-			waiting = false
-		case <-r.Context().Done():
-			return nil
-		}
-	}
+	return s.longPoll(w, r, wait, func(now bool) (any, <-chan struct{}, error) { return s.queue.drainChunks(id, now) })
 }
 
 // drainChunks takes the chunks of a job. Where there are none yet it gives the channel to wait for, unless it is told not
@@ -112,7 +94,7 @@ func (q *queue) event(id string, seen *int) ([]byte, State, <-chan struct{}) {
 	}
 	var out bytes.Buffer
 	tell := func(name string, v any) {
-		if data, err := encode(v); err == nil {
+		if data, err := runpod.Encode(v); err == nil {
 			fmt.Fprintf(&out, "event: %s\ndata: %s\n\n", name, data)
 		}
 	}

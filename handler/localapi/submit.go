@@ -118,7 +118,7 @@ func shortened(input json.RawMessage) json.RawMessage {
 	if in.Decode(&v) != nil {
 		return nil
 	}
-	short, err := encode(shorter(v))
+	short, err := runpod.Encode(shorter(v))
 	if err != nil || len(short) > maxShortInput {
 		return nil
 	}

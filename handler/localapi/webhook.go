@@ -29,7 +29,7 @@ type delivery struct {
 
 // notify posts how a job ended to its webhook, in the background.
 func (s *Server) notify(work runpod.Job, status Status) {
-	body, err := encode(delivery{status, work.Input, work.Webhook})
+	body, err := runpod.Encode(delivery{status, work.Input, work.Webhook})
 	if err != nil {
 		s.Log.Error().Err(err).Str("job", work.ID).Msg("The webhook's body cannot be written.")
 		return
