@@ -13,7 +13,8 @@ ARG CUDA_DIGEST=sha256:14d94b039cb94bbd5da559f303b46bc4b0d5d6c24ab1a9d7b186e566e
 ARG ORT_VERSION=1.30.0
 
 
-# The program, and the demo weights that image-check and RunPod's Hub test run on.
+# The program, what it is made of (CycloneDX) and under which licences, and the demo weights that image-check and RunPod's Hub
+# test run on.
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -21,6 +22,7 @@ RUN go mod download
 COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /out/humo-worker . \
+ && go run ./scripts/sbom -version "$VERSION" /out/humo-worker /out \
  && /out/humo-worker weights demo --dir /out/demo
 
 
@@ -42,10 +44,11 @@ ARG CUDA_VERSION
 RUN /scripts/onnxruntime-release.sh "x64-gpu_cuda${CUDA_VERSION%%.*}" "$ORT_VERSION" /opt/onnxruntime
 
 
-# What both targets get beside the program: its licence, the demo weights, a sample job, and the check.
+# What both targets get beside the program: its licence and its modules', the demo weights, a sample job, and the check.
 FROM scratch AS files
 COPY LICENSE NOTICE scripts/image-check.sh /usr/share/humo-worker/
 COPY testinput/test_input.json testinput/voice.wav /usr/share/humo-worker/testinput/
+COPY --from=build /out/licences /usr/share/humo-worker/licences
 COPY --from=build /out/demo /usr/share/humo-worker/demo
 
 
@@ -59,6 +62,7 @@ COPY --from=release-cpu /opt/onnxruntime /opt/onnxruntime
 ENV ONNXRUNTIME_LIB=/opt/onnxruntime/libonnxruntime.so.1 \
     HUMO_OUTPUT=/tmp/output
 COPY --from=files /usr/share/humo-worker /usr/share/humo-worker
+COPY --from=build /out/sbom-cpu.cdx.json /usr/share/humo-worker/sbom.cdx.json
 COPY --from=build /out/humo-worker /usr/local/bin/humo-worker
 RUN /usr/share/humo-worker/image-check.sh
 ARG VERSION=dev
@@ -71,8 +75,8 @@ STOPSIGNAL SIGTERM
 CMD ["/usr/local/bin/humo-worker"]
 
 
-# The last stage is what is built by default. What it adds lies in the same order as above: a new program is two small
-# layers, and ONNX Runtime's (0.3 GB) stays where it is cached.
+# The last stage is what is built by default. What it adds lies in the same order as above: a new program is three
+# small layers, and ONNX Runtime's (0.3 GB) stays where it is cached.
 FROM nvidia/cuda:${CUDA_VERSION}-cudnn-runtime-ubuntu24.04@${CUDA_DIGEST} AS gpu
 # hadolint ignore=DL3008 # as above
 RUN apt-get update \
@@ -87,6 +91,7 @@ ENV ONNXRUNTIME_LIB=/opt/onnxruntime/libonnxruntime.so.1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=files /usr/share/humo-worker /usr/share/humo-worker
+COPY --from=build /out/sbom-gpu.cdx.json /usr/share/humo-worker/sbom.cdx.json
 COPY --from=build /out/humo-worker /usr/local/bin/humo-worker
 RUN /usr/share/humo-worker/image-check.sh
 ARG VERSION=dev

@@ -2,12 +2,16 @@
 # make run        the whole way on the demo weights: a job in, an mp4 out
 # make test       what every change must pass
 # make test-long  the tests that take minutes
-# make fuzz       each fuzz target for FUZZTIME (60s), up to the first finding; FUZZ=… picks targets
+# make fuzz       each fuzz target for FUZZTIME (60s), up to the first finding; FUZZ=… picks targets, FUZZJOBS=N runs N at a time
+# make soak       2000 jobs of every kind through one worker: every outcome right, nothing grows; JOBS=… takes fewer
 # make bench-full memory and speed at the size of the published 1.7B model
 # make bench-table all measurements of docs/performance.md, and its chart; PYTHON=… has PyTorch
 # make bench-check fails where it got slower than docs/performance.md says; PYTHON=… has PyTorch
 # make bench-serve 200 clients that poll the local API while a clip is made
 # make lint       golangci-lint, pinned in tools.mod
+# make vuln       govulncheck, pinned in tools.mod; it asks Go's vulnerability database
+# make sbom       bin/sbom: what the binary is made of, as CycloneDX, and the licence texts
+# make licences   the table of docs/licences.md, after a change of dependencies
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,10 +20,10 @@ SHELL := /bin/bash
 export CGO_ENABLED := 1
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LINT    := go tool -modfile=tools.mod golangci-lint
+TOOL    := go tool -modfile=tools.mod
 DEMO    := .demo
 
-.PHONY: build setup browser run test test-long fuzz lint vet format bench-full bench-table bench-check bench-serve clean
+.PHONY: build setup browser run test test-long fuzz soak lint vet vuln sbom licences format bench-full bench-table bench-check bench-serve clean
 
 build: setup
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/humo-worker .
@@ -50,11 +54,26 @@ FUZZ     := .
 fuzz: setup
 	@scripts/fuzz $(FUZZTIME) '$(FUZZ)'
 
+JOBS := 2000
+
+soak: build
+	go run ./testinput/soak --jobs $(JOBS) --out docs
+
 lint:
-	$(LINT) run
+	$(TOOL) golangci-lint run
 
 vet:
 	go vet ./...
+
+vuln:
+	$(TOOL) govulncheck ./...
+
+sbom: build
+	rm -rf bin/sbom
+	go run ./scripts/sbom -version $(VERSION) bin/humo-worker bin/sbom
+
+licences:
+	go run ./scripts/sbom -table docs/licences.md
 
 format:
 	@unformatted=$$(gofmt -l .); \

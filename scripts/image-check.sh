@@ -1,7 +1,7 @@
 #!/bin/sh
 # image-check.sh checks the image that it runs in, at the end of its build and whenever somebody wants to know: the
-# programs that a worker and RunPod's Hub need are there, Python is not, every library finds what it links to, and a clip
-# comes out of the demo weights. It leaves nothing behind.
+# programs that a worker and RunPod's Hub need are there, Python is not, the bill of materials is this program's, every library
+# finds what it links to, and a clip comes out of the demo weights. It leaves nothing behind.
 set -eu
 
 die() { printf 'image-check: %s\n' "$*" >&2; exit 1; }
@@ -12,6 +12,10 @@ done
 for program in python python3 pip pip3; do
   if command -v "$program" >/dev/null; then die "$program is there; nothing needs it"; fi
 done
+
+ours=/usr/share/humo-worker
+sum=$(sha256sum "$(command -v humo-worker)" | cut -c 1-64)
+grep -q "\"$sum\"" "$ours/sbom.cdx.json" || die "$ours/sbom.cdx.json is not of the program that is here"
 
 folder=$(dirname "$ONNXRUNTIME_LIB")
 for library in "$folder"/*.so*; do
@@ -25,7 +29,6 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-ours=/usr/share/humo-worker
 export HUMO_WEIGHTS="$ours/demo" HUMO_OUTPUT="$work/output" HUMO_TMP="$work/tmp" HUMO_CACHE=none
 humo-worker --test_input "$ours/testinput/test_input.json" >"$work/log" 2>&1 || { cat "$work/log" >&2; die 'the sample job fails'; }
 video=$(find "$work/output" -name video.mp4)

@@ -76,6 +76,8 @@ test -z "$(ls -A /tmp /root/.cache 2>/dev/null | grep -v : )"
 test -s /opt/onnxruntime/LICENSE
 test ! -e /opt/onnxruntime/libonnxruntime_providers_tensorrt.so
 test ! -e /scripts
+test -s /usr/share/humo-worker/licences/github.com/rs/zerolog@*/LICENSE
+grep -q "archive onnxruntime-linux-x64$([ "$TARGET" = cpu ] || echo -gpu_cuda)" /usr/share/humo-worker/sbom.cdx.json
 [ "$TARGET" = cpu ] || for p in cuda shared; do test -e /opt/onnxruntime/libonnxruntime_providers_$p.so; done
 humo-worker version`
 	if out, _, err := b.inside(layers, place{workdir: "/", environ: environ}, "", "sh", "-c", check); err != nil {

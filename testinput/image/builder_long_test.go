@@ -204,7 +204,7 @@ func (b *builder) copy(n *parser.Node, p place) string {
 			switch {
 			case source == ".": // the program's sources; what else is in the context is copied by name
 				const copied = `cd "$0"
-tar -c --exclude=testdata --exclude='*_test.go' go.mod go.sum main.go handler inference storage | tar -x -C "$1"`
+tar -c --exclude=testdata --exclude='*_test.go' go.mod go.sum main.go handler inference storage scripts/sbom scripts/*.sha256 | tar -x -C "$1"`
 				b.run("", nil, "sh", "-c", copied, root, into)
 			case folder:
 				b.run("", nil, "cp", "-a", path, into)

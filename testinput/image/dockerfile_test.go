@@ -161,6 +161,10 @@ func TestCheck63_Targets(t *testing.T) {
 		}
 		checkLayers(t, name, s)
 	}
+	licences := func(n *parser.Node) bool { return words(n)[0] == "/out/licences" && from(n) == "build" }
+	if !slices.ContainsFunc(d.stage("files").all("COPY"), licences) {
+		t.Error("the image has no licence texts")
+	}
 }
 
 // checkLayers: what changes seldom comes first, the program last, and the image checks itself after that.
@@ -176,7 +180,7 @@ func checkLayers(t *testing.T, name string, s *stage) {
 		}
 	}
 	const ours = "/usr/share/humo-worker"
-	want := []string{"apt-get", "/opt/onnxruntime", ours, "/usr/local/bin/humo-worker", ours + "/image-check.sh"}
+	want := []string{"apt-get", "/opt/onnxruntime", ours, ours + "/sbom.cdx.json", "/usr/local/bin/humo-worker", ours + "/image-check.sh"}
 	if !slices.Equal(order, want) {
 		t.Errorf("%s: the layers are %v, want %v", name, order, want)
 	}

@@ -15,6 +15,7 @@ var hidden = map[string]string{
 	"HUMO_OUTPUT":             "the image sets it; a worker's results go to a bucket",
 	"OUTPUT_DIR":              "another name of HUMO_OUTPUT",
 	"HUMO_TMP":                "the container's own temporary folder is right",
+	"HUMO_MEDIA_PATIENCE":     "what stands still for a minute does not move again",
 	"MODEL_CACHE_DIR":         "another name of HUMO_WEIGHTS",
 	"WORKER_STATE_DIR":        "must not be on a volume; the container's temporary folder is right",
 	"WORKER_RUNPOD_VERSION":   "for tests against RunPod's queue",

@@ -10,7 +10,7 @@ import (
 func TestLint(t *testing.T) {
 	for _, c := range [][]string{
 		{"hadolint", "Dockerfile"},
-		{"shellcheck", "scripts/image-check.sh", "scripts/onnxruntime-release.sh", "scripts/gpu-check"},
+		{"shellcheck", "scripts/image-check.sh", "scripts/onnxruntime-release.sh", "scripts/gpu-check", "scripts/fuzz"},
 	} {
 		t.Run(c[0], func(t *testing.T) {
 			if _, err := exec.LookPath(c[0]); err != nil {

@@ -71,14 +71,20 @@ func TestWorkflow(t *testing.T) {
 			t.Errorf("the job %s does not wait for the tests", name)
 		}
 	}
-	for _, what := range []string{"make test", "govulncheck@v", "hadolint/hadolint-action", "shellcheck "} {
+	for _, what := range []string{"make test", "make vuln", "hadolint/hadolint-action", "shellcheck "} {
 		if !w.Jobs["test"].Steps.has(what) {
 			t.Errorf("the tests lack %s", what)
 		}
 	}
-	for _, what := range []string{"docker/build-push-action", "image-check.sh", "docker stop", "aquasecurity/trivy-action"} {
+	for _, what := range []string{"docker/build-push-action", "image-check.sh", "docker stop", "aquasecurity/trivy-action", "sbom.cdx.json", "actions/upload-artifact"} {
 		if !action.Runs.Steps.has(what) {
 			t.Errorf("%s lacks %s", shared, what)
+		}
+	}
+	// What make runs has its version in tools.mod.
+	for _, tool := range []string{"golang.org/x/vuln/cmd/govulncheck", "github.com/golangci/golangci-lint/v2/cmd/golangci-lint"} {
+		if !strings.Contains(read(t, "tools.mod"), "\t"+tool+"\n") {
+			t.Errorf("tools.mod does not pin %s", tool)
 		}
 	}
 	pushed := slices.IndexFunc(w.Jobs["release"].Steps, func(s step) bool { return strings.HasPrefix(s.Run, "docker push") })
