@@ -24,7 +24,8 @@ type Mapping struct {
 func MapFile(path string) (*Mapping, error) {
 	r, err := openRegion(path)
 	if err != nil {
-		return nil, fault.New("checkpoint_unreadable", path, "the checkpoint file cannot be mapped; check that it exists and may be read").Because(err)
+		return nil, fault.New(checkpoint.CodeUnreadable, path, "the checkpoint file cannot be mapped; check that it exists and may be read").
+			Because(err).Again() // the volume came off: another worker may have it
 	}
 	return &Mapping{path: path, region: r}, nil
 }

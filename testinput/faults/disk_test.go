@@ -43,8 +43,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// free is the room in a folder as the worker sees it, in KiB. After a job it comes back within a second: the kernel frees the
-// rules of a confined program, which hold its files, when it gets to it.
+// free is the room in a folder as the worker sees it, in KiB. After a job it comes back within a second or so; most likely the
+// kernel holds a confined program's files until it gets to freeing its Landlock rules.
 func (w *world) free(name string) uint64 {
 	w.t.Helper()
 	var disk unix.Statfs_t

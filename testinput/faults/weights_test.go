@@ -148,7 +148,7 @@ func TestWeightsWhileRunning(t *testing.T) {
 func (w *world) unreadable(id string) {
 	w.t.Helper()
 	e := w.await(id).Output.Error
-	if e.Code != "checkpoint_unreadable" || !strings.HasSuffix(e.Field, textFile) {
+	if e.Code != "checkpoint_unreadable" || !e.Retryable || !strings.HasSuffix(e.Field, textFile) {
 		w.t.Errorf("job %s: %+v", id, e)
 	}
 }
