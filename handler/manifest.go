@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/umt5"
 	"github.com/humo-worker/humo-worker/storage"
 )
@@ -104,25 +105,30 @@ const manifestForm = 1
 func videoKey(job string) string    { return storage.Segment(job) + "/video.mp4" }
 func manifestKey(job string) string { return storage.Segment(job) + "/manifest.json" }
 
-// delivered gives the manifest of an earlier delivery of a job, or nil. There is none that can be used, too, when it cannot
-// be read: then the job is simply done again.
-func (d *destination) delivered(ctx context.Context, log zerolog.Logger, job string) *Manifest {
+// delivered gives the manifest of an earlier delivery of a job, or nil; one without a result stands for one that cannot be
+// used. A store that cannot be had is an error: the clip may lie there already, and a new one could not be put there either.
+// One that lets nothing be read, as for keys that may only write, has no manifests.
+func (d *destination) delivered(ctx context.Context, log zerolog.Logger, job string) (*Manifest, error) {
 	if d.store == nil {
-		return nil
+		return nil, nil
 	}
 	data, err := d.store.Get(ctx, manifestKey(job))
-	if err != nil {
-		if !errors.Is(err, storage.ErrNotFound) && ctx.Err() == nil {
-			log.Warn().Err(err).Msg("Whether the job was done before cannot be told.")
-		}
-		return nil
+	switch problem, _ := errors.AsType[*fault.Error](err); {
+	case err == nil:
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil
+	case problem == nil, problem.Retryable, problem.Code == storage.CodeBucketNotFound, problem.Code == storage.CodeBucketElsewhere:
+		return nil, err
+	default:
+		log.Warn().Err(err).Msg("Whether the job was done before cannot be told.")
+		return nil, nil
 	}
 	m := new(Manifest)
 	if err := json.Unmarshal(data, m); err != nil || m.Manifest != manifestForm || m.Result == nil {
 		log.Warn().AnErr("cause", err).Msg("The job's earlier manifest cannot be used; the job is done anew.")
-		return &Manifest{}
+		return &Manifest{}, nil
 	}
-	return m
+	return m, nil
 }
 
 // answer makes the result of an earlier delivery again, with fresh links. It is nil if the video is not there any more.

@@ -38,9 +38,9 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, job string) {
 		d := &destination{store: holding{data: data}}
-		m := d.delivered(t.Context(), zerolog.Nop(), job)
-		if m == nil {
-			t.Fatalf("%s: there is no manifest", data)
+		m, err := d.delivered(t.Context(), zerolog.Nop(), job)
+		if m == nil || err != nil {
+			t.Fatalf("%s: there is no manifest, %v", data, err)
 		}
 		if m.Result == nil {
 			if diff := cmp.Diff(&Manifest{}, m); diff != "" {

@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/fault"
 	"github.com/humo-worker/humo-worker/inference/umt5"
+	"github.com/humo-worker/humo-worker/storage"
 )
 
 // rejob is a job with every kind of input, as it could come a second time.
@@ -287,5 +290,32 @@ func TestManifestWithoutIdentity(t *testing.T) {
 	}
 	if m := b.manifest(t, "job-1"); m["weights"] != nil {
 		t.Errorf("%v", m)
+	}
+}
+
+// unreachable is a store that answers every question with the same error.
+type unreachable struct {
+	storage.Store
+	err error
+}
+
+func (u unreachable) Get(context.Context, string) ([]byte, error) { return nil, u.err }
+
+// TestStoreThatCannotBeHad: nothing is rendered for a store that cannot take it. One that may not be read is no such store.
+func TestStoreThatCannotBeHad(t *testing.T) {
+	for _, row := range []struct {
+		err  *fault.Error
+		ends bool
+	}{
+		{fault.New(storage.CodeFailed, "BUCKET_ENDPOINT_URL", "is down").Again(), true},
+		{fault.New(storage.CodeBucketNotFound, "BUCKET_NAME", "is not there"), true},
+		{fault.New(storage.CodeBucketElsewhere, "BUCKET_ENDPOINT_URL", "is another region's"), true},
+		{fault.New(storage.CodeDenied, "BUCKET_ACCESS_KEY_ID", "may write only"), false},
+		{fault.New(storage.CodeTooLarge, "key", "is no manifest of ours"), false},
+	} {
+		m, err := (&destination{store: unreachable{err: row.err}}).delivered(t.Context(), zerolog.Nop(), "job-1")
+		if (err != nil) != row.ends || m != nil {
+			t.Errorf("%v: %v, %v", row.err, m, err)
+		}
 	}
 }

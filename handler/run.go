@@ -33,7 +33,7 @@ func (r *run) again(ctx context.Context) (*Result, error) {
 	if r.request.DryRun {
 		return nil, nil
 	}
-	earlier := r.to.delivered(ctx, r.log, r.job.ID)
+	earlier, _ := r.to.delivered(ctx, r.log, r.job.ID) // that its sources are gone is the better answer
 	if earlier == nil || earlier.RequestSHA256 != r.request.requestHash() {
 		return nil, nil
 	}
@@ -71,7 +71,10 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, explain(ctx, r.log, err)
 	}
-	earlier := r.to.delivered(ctx, r.log, r.job.ID)
+	earlier, err := r.to.delivered(ctx, r.log, r.job.ID)
+	if err != nil {
+		return nil, explain(ctx, r.log, err)
+	}
 	if earlier != nil && earlier.InputSHA256 == r.request.inputHash(sources) {
 		if result, err := r.answer(ctx, earlier); result != nil || err != nil {
 			return result, err
