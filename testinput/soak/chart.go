@@ -179,10 +179,10 @@ func (r *report) legend(c draw.Canvas) {
 	if r.CacheFullAt > 0 {
 		lines = append(lines, "", fmt.Sprintf("Green, dashed: the prompt cache in memory (64 MiB) is full after %d jobs.", r.CacheFullAt))
 	}
-	y := c.Max.Y - c.Min.Y - 0.6*vg.Centimeter
+	y := c.Max.Y - c.Min.Y - 0.4*vg.Centimeter
 	for _, line := range lines {
-		write(c, 0, y, 9, color.Black, line)
-		y -= 0.42 * vg.Centimeter
+		write(c, 0, y, 7.5, color.Black, line)
+		y -= 0.31 * vg.Centimeter
 	}
 }
 
