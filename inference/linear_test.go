@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/plan"
 )
@@ -51,12 +52,7 @@ func apart(t *testing.T, a, b []float32) float64 {
 	if len(a) != len(b) || len(a) == 0 {
 		t.Fatalf("%d and %d values", len(a), len(b))
 	}
-	var d, n float64
-	for i := range b {
-		d += (float64(a[i]) - float64(b[i])) * (float64(a[i]) - float64(b[i]))
-		n += float64(b[i]) * float64(b[i])
-	}
-	return math.Sqrt(d / n)
+	return golden.RelativeL2(a, b)
 }
 
 // A fast clip on the CPU has its layers in 8 bits, says so, and is a rounding away from the one in float32; the adapter beside the

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/wan"
 	"github.com/humo-worker/humo-worker/inference/weights"
@@ -69,15 +70,6 @@ func velocity(t *testing.T, l weights.Layout, format, wantLog string) (v []float
 	return predict(t, tr, size, values(5*int(tr.net.TextDim())), values(3*int(tr.net.AudioFeatures())), values(16*3*4*6), 500), file
 }
 
-func relativeL2(a, b []float32) float64 {
-	var d, n float64
-	for i := range a {
-		d += float64(a[i]-b[i]) * float64(a[i]-b[i])
-		n += float64(a[i]) * float64(a[i])
-	}
-	return math.Sqrt(d / n)
-}
-
 // The packed transformer computes nearly the same, is named in the identity, and is used only where it is asked for and fits.
 func TestPackedTransformer(t *testing.T) {
 	l := packable(t)
@@ -85,7 +77,7 @@ func TestPackedTransformer(t *testing.T) {
 	if file != "ema.pth" {
 		t.Errorf("without a copy the weights are %s", file)
 	}
-	if v, file := velocity(t, l, "bf16", "cannot be used"); file != "ema.pth" || relativeL2(exact, v) != 0 {
+	if v, file := velocity(t, l, "bf16", "cannot be used"); file != "ema.pth" || golden.RelativeL2(v, exact) != 0 {
 		t.Errorf("without a copy, HUMO_PACKED=bf16 uses %s", file)
 	}
 	for format, bound := range map[string]float64{"bf16": 2e-2, "fp16": 2e-3} {
@@ -104,7 +96,7 @@ func TestPackedTransformer(t *testing.T) {
 			t.Errorf("%s: %d bytes for %d", format, r.Bytes, r.Read)
 		}
 		v, file := velocity(t, l, format, "the packed transformer is used")
-		if got := relativeL2(exact, v); got == 0 || got > bound || file != "packed-"+format+".safetensors" {
+		if got := golden.RelativeL2(v, exact); got == 0 || got > bound || file != "packed-"+format+".safetensors" {
 			t.Errorf("%s: relative L2 %.2g of %s", format, got, file)
 		} else {
 			t.Logf("%s: relative L2 %.2g", format, got)
@@ -113,7 +105,7 @@ func TestPackedTransformer(t *testing.T) {
 			t.Errorf("%s again: %+v, %v", format, r, err)
 		}
 	}
-	if v, file := velocity(t, l, "off", ""); file != "ema.pth" || relativeL2(exact, v) != 0 {
+	if v, file := velocity(t, l, "off", ""); file != "ema.pth" || golden.RelativeL2(v, exact) != 0 {
 		t.Errorf("HUMO_PACKED=off uses %s", file)
 	}
 	source := l.Path("HuMo/HuMo-1.7B/ema.pth") // one bit of a number changes, in a block that the fingerprint reads

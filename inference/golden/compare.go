@@ -117,3 +117,17 @@ func (t tolerance) judge(want, have []float32, bytes bool) Difference {
 	}
 	return d
 }
+
+// RelativeL2 is ‖have − want‖ / ‖want‖; infinite for vectors that cannot be compared.
+func RelativeL2(have, want []float32) float64 {
+	if len(have) != len(want) || len(want) == 0 {
+		return math.Inf(1)
+	}
+	var difference, size float64
+	for i, w := range want {
+		d := float64(have[i]) - float64(w)
+		difference += d * d
+		size += float64(w) * float64(w)
+	}
+	return math.Sqrt(difference / size)
+}

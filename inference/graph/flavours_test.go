@@ -3,12 +3,12 @@ package graph_test
 import (
 	"errors"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/umt5"
@@ -134,7 +134,7 @@ func TestFlavoursAgree(t *testing.T) {
 					continue
 				}
 				compared++
-				if e := relative(x.Float32s(), exact[name].Float32s()); !(e <= limit) || e == 0 {
+				if e := golden.RelativeL2(x.Float32s(), exact[name].Float32s()); !(e <= limit) || e == 0 {
 					t.Errorf("%s, %s: %s is off by %.2g, want at most %g", test.name, dtype, name, e, limit)
 				} else {
 					t.Logf("%s, %s: %s is off by %.2g", test.name, dtype, name, e)
@@ -162,11 +162,11 @@ func TestFastTransformer(t *testing.T) {
 		networks := []*graph.Network{dit.TextKeysNetwork(), dit.AudioKeysNetwork(size.Frames), dit.TimeNetwork(), dit.StartNetwork(size), dit.PassNetwork(size)}
 		exact, fast := compute(t, f32, networks...), computeWith(t, ort.ChainOptions{Int8: true}, networks...)
 		streamed := computeWith(t, ort.ChainOptions{Int8: true, Groups: 2}, networks...)
-		if e := relative(streamed["velocity"].Float32s(), fast["velocity"].Float32s()); e != 0 {
+		if e := golden.RelativeL2(streamed["velocity"].Float32s(), fast["velocity"].Float32s()); e != 0 {
 			t.Errorf("%s: with streamed weights the velocity is off by %.2g", file, e)
 		}
 		for name, x := range exact {
-			switch e := relative(fast[name].Float32s(), x.Float32s()); {
+			switch e := golden.RelativeL2(fast[name].Float32s(), x.Float32s()); {
 			case name == "velocity":
 				t.Logf("%s: the velocity is off by %.2g", file, e)
 				if !(e > 1e-4 && e <= 5e-2) {
@@ -177,15 +177,4 @@ func TestFastTransformer(t *testing.T) {
 			}
 		}
 	}
-}
-
-// relative is ‖a−b‖/‖b‖.
-func relative(a, b []float32) float64 {
-	var difference, size float64
-	for i := range b {
-		d := float64(a[i]) - float64(b[i])
-		difference += d * d
-		size += float64(b[i]) * float64(b[i])
-	}
-	return math.Sqrt(difference / size)
 }

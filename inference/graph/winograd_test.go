@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/wan"
@@ -23,7 +24,7 @@ func TestWinogradVAE(t *testing.T) {
 		plain := computeWith(t, ort.ChainOptions{Decompose: true}, n)
 		fast := computeWith(t, ort.ChainOptions{Winograd: graph.WinogradAlways}, n)
 		for _, result := range n.Outputs {
-			if e := relative(fast[result].Float32s(), plain[result].Float32s()); !(e <= 5e-6) || e == 0 {
+			if e := golden.RelativeL2(fast[result].Float32s(), plain[result].Float32s()); !(e <= 5e-6) || e == 0 {
 				t.Errorf("%s: %s is off by %.2g", name, result, e)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/nn"
 	"github.com/humo-worker/humo-worker/inference/ort"
@@ -76,13 +77,13 @@ func TestInt8(t *testing.T) {
 			layer.Sides = nil
 		}
 		exact, rounded := run(t, n, x, false), runWith(t, n, x, ort.ChainOptions{Int8: true})
-		if e := relativeTo(rounded, exact); !(e > 1e-3 && e <= 2e-2) {
+		if e := golden.RelativeL2(rounded, exact); !(e > 1e-3 && e <= 2e-2) {
 			t.Errorf("in 8 bits the layer is off by %.2g", e)
 		}
 	}
 	// A weight that an adapter changes is not rounded.
 	layer.Weight.Deltas = []graph.Delta{{Tensor: random(r, out, in).weight(t, "diff").Tensor, Scale: 0.7}}
-	if e := relativeTo(runWith(t, n, x, ort.ChainOptions{Int8: true}), run(t, n, x, false)); e != 0 {
+	if e := golden.RelativeL2(runWith(t, n, x, ort.ChainOptions{Int8: true}), run(t, n, x, false)); e != 0 {
 		t.Errorf("the adapted weight is off by %.2g", e)
 	}
 }
@@ -112,14 +113,4 @@ func TestInt8Stored(t *testing.T) {
 			t.Errorf("%+v: %d weights are prepared", test, prepared)
 		}
 	}
-}
-
-func relativeTo(a, b []float32) float64 {
-	var difference, size float64
-	for i := range b {
-		d := float64(a[i]) - float64(b[i])
-		difference += d * d
-		size += float64(b[i]) * float64(b[i])
-	}
-	return math.Sqrt(difference / size)
 }

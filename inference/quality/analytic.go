@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/humo-worker/humo-worker/inference"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 )
 
@@ -52,7 +53,7 @@ func Analytic(v inference.Variant, steps int) ([]Row, error) {
 			exact = x
 		}
 		planned := p.Calls(schedule, 1)
-		rows = append(rows, Row{Name: how.name, Steps: how.steps, Latents: distance(x, exact),
+		rows = append(rows, Row{Name: how.name, Steps: how.steps, Latents: golden.RelativeL2(x, exact),
 			Passes: inference.Passes{Run: planned - spared, Reused: spared, Gated: how.steps*len(p.Passes) - planned}})
 	}
 	return rows, nil

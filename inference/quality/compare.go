@@ -12,6 +12,7 @@ import (
 
 	"github.com/humo-worker/humo-worker/inference"
 	"github.com/humo-worker/humo-worker/inference/fault"
+	"github.com/humo-worker/humo-worker/inference/golden"
 	"github.com/humo-worker/humo-worker/inference/ort"
 	"github.com/humo-worker/humo-worker/inference/sampler"
 	"github.com/humo-worker/humo-worker/inference/weights"
@@ -112,7 +113,7 @@ func Compare(ctx context.Context, cfg inference.Config, o Options, log zerolog.L
 		if s.against != exactly && s.against != s.name {
 			c.row.Against = s.against
 		}
-		c.row.Latents, c.row.PSNR = distance(c.latents.Data, other.latents.Data), psnr(c.frames, other.frames)
+		c.row.Latents, c.row.PSNR = golden.RelativeL2(c.latents.Data, other.latents.Data), psnr(c.frames, other.frames)
 		if s.int8 && c.row.Latents == 0 {
 			return nil, fault.New("no_int8", "", "there is not enough memory for the copies of the weights in 8 bits; give fewer --blocks")
 		}
@@ -203,16 +204,6 @@ func tone(seconds float64) []float32 {
 		wave[i] = float32(math.Sin(2*math.Pi*220*t) * math.Sin(2*math.Pi*3*t) / 4)
 	}
 	return wave
-}
-
-// distance is ‖a - b‖ / ‖b‖.
-func distance(a, b []float32) float64 {
-	var d, n float64
-	for i := range b {
-		d += (float64(a[i]) - float64(b[i])) * (float64(a[i]) - float64(b[i]))
-		n += float64(b[i]) * float64(b[i])
-	}
-	return math.Sqrt(d / n)
 }
 
 // psnr is the peak signal-to-noise ratio of bytes in dB; 0 if there is no noise.
