@@ -2,36 +2,22 @@ package graph_test
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/ort/orttest"
 )
 
 var runtime *ort.Runtime
 
-func TestMain(m *testing.M) {
-	var err error
-	if runtime, err = ort.Open(ort.Config{Library: os.Getenv("ONNXRUNTIME_LIB")}, zerolog.Nop()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := runtime.Close(); err != nil {
-		fmt.Println(err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { orttest.Main(m, &runtime) }
 
 const (
 	f32  = checkpoint.F32

@@ -4,29 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
-
-	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/ort/orttest"
 )
 
 // TestFeedForwardInParts: rows that pass the feed-forward network in parts of unequal sizes have the bits of rows that pass it all at
 // once, in all numbers that the transformer computes in.
 func TestFeedForwardInParts(t *testing.T) {
-	rt, err := ort.Open(ort.Config{Library: os.Getenv("ONNXRUNTIME_LIB")}, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := rt.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	rt := orttest.Open(t)
 	const rows = feedForwardRows + 3
 	for _, file := range []string{"HuMo/HuMo-1.7B/ema.pth", "HuMo/HuMo-17B/humo.safetensors.index.json"} {
 		ix, err := checkpoint.Open("../../testdata/golden/dev/weights/" + file)

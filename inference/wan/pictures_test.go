@@ -3,30 +3,20 @@ package wan_test
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
-
-	"github.com/rs/zerolog"
 
 	"github.com/humo-worker/humo-worker/inference/checkpoint"
 	"github.com/humo-worker/humo-worker/inference/graph"
 	"github.com/humo-worker/humo-worker/inference/ort"
+	"github.com/humo-worker/humo-worker/inference/ort/orttest"
 	"github.com/humo-worker/humo-worker/inference/wan"
 )
 
 // TestPictures: frames leave the decoder as the bytes that its numbers mean, pixel by pixel: v·0.5+0.5, times 255, truncated. In
 // 16 bits memories are as wide as the arithmetic.
 func TestPictures(t *testing.T) {
-	rt, err := ort.Open(ort.Config{Library: os.Getenv("ONNXRUNTIME_LIB")}, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := rt.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	rt := orttest.Open(t)
 	ix, err := checkpoint.Open("../../testdata/golden/dev/weights/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth")
 	if err != nil {
 		t.Fatal(err)
