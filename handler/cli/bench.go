@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/humo-worker/humo-worker/inference"
@@ -107,6 +108,15 @@ const defaultPython = "python3"
 
 // torchScript is where the source code has the comparison with PyTorch.
 var torchScript = filepath.Join("scripts", "bench-torch", "bench.py")
+
+// startBench is start for a measurement, which only needs the engine's settings to be right.
+func (a *App) startBench() (Settings, zerolog.Logger, error) {
+	settings, log, err := a.start(a.Stderr, "")
+	if err == nil {
+		err = settings.Inference.Validate()
+	}
+	return settings, log, err
+}
 
 // measure measures a part of the model at every size.
 func (a *App) measure(ctx context.Context, n bench.Network, f benchFlags) error {

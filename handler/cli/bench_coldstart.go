@@ -42,10 +42,7 @@ cache was asked to drop them.
 Without --dir, weights of the 1.7B's size are written to the temporary folder first (8 GB) and removed afterwards.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, log, err := a.start(a.Stderr, "")
-			if err == nil {
-				err = settings.Inference.Validate()
-			}
+			settings, log, err := a.startBench()
 			if err != nil {
 				return err
 			}

@@ -28,10 +28,7 @@ Without --weights, random weights are made in the temporary folder and removed a
 transformer's published size (1.7B: 8 GB). What random weights show says nothing about real pictures.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, log, err := a.start(a.Stderr, "")
-			if err == nil {
-				err = settings.Inference.Validate()
-			}
+			settings, log, err := a.startBench()
 			if err != nil {
 				return err
 			}

@@ -30,17 +30,9 @@ func (a *App) benchTable() *cobra.Command {
 		Long: `Run all measurements of docs/performance.md, in turns with PyTorch where Python has it, each in a process of its own,
 and write them to performance.json and into performance.md of a folder. It takes some 25 minutes on two idle cores, 8 GB of disk
 and 9 GB of memory, and the machine should do nothing else.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.anyPython = !cmd.Flags().Changed("python")
-			return a.table(cmd.Context(), f)
-		},
 	}
-	flags := cmd.Flags()
-	flags.SortFlags = false
-	flags.StringVar(&f.folder, "out", "", "the folder of the pages, docs (default: the table is printed)")
-	flags.StringVar(&f.python, "python", defaultPython, "the Python that has PyTorch")
-	flags.BoolVar(&f.quick, "quick", false, "with demo weights and the smallest sizes: to try the command, the numbers mean nothing")
+	cmd.Flags().StringVar(&f.folder, "out", "", "the folder of the pages, docs (default: the table is printed)")
+	f.command(cmd, a.table, "with demo weights and the smallest sizes: to try the command, the numbers mean nothing")
 	return cmd
 }
 
@@ -52,18 +44,23 @@ func (a *App) benchCheck() *cobra.Command {
 		Long: fmt.Sprintf(`Run the short measurements of docs/performance.json again, and compare what does not depend on how fast the machine
 is: the time and peak memory as a part of PyTorch's, where Python has it, and the share of what matrix products reach. Fails
 where one is worse by more than %.0f %% three times.`, 100*bench.Tolerance),
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.anyPython = !cmd.Flags().Changed("python")
-			return a.check(cmd.Context(), f)
-		},
 	}
+	cmd.Flags().StringVar(&f.folder, "table", "docs", "the folder of the stored performance.json")
+	f.command(cmd, a.check, "for a table that was made with --quick")
+	return cmd
+}
+
+// command gives cmd what both commands have: their flags but the folder, and how they run.
+func (f *tableFlags) command(cmd *cobra.Command, run func(context.Context, tableFlags) error, quick string) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.folder, "table", "docs", "the folder of the stored performance.json")
 	flags.StringVar(&f.python, "python", defaultPython, "the Python that has PyTorch")
-	flags.BoolVar(&f.quick, "quick", false, "for a table that was made with --quick")
-	return cmd
+	flags.BoolVar(&f.quick, "quick", false, quick)
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.anyPython = !flags.Changed("python")
+		return run(cmd.Context(), *f)
+	}
 }
 
 func (a *App) table(ctx context.Context, f tableFlags) error {
@@ -102,10 +99,7 @@ func (a *App) check(ctx context.Context, f tableFlags) error {
 
 // entries returns what runs an entry of the table in a process of its own; done removes what that needs.
 func (a *App) entries(ctx context.Context, f *tableFlags) (run func(context.Context, bench.Entry) (*bench.Report, error), done func(), err error) {
-	settings, log, err := a.start(a.Stderr, "")
-	if err == nil {
-		err = settings.Inference.Validate()
-	}
+	_, log, err := a.startBench()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -78,23 +78,16 @@ func TestStateThatIsUnusable(t *testing.T) {
 	if err := b.end(); err != nil {
 		t.Fatal(err)
 	}
-	state, err := filepath.Glob(filepath.Join(b.worker.Config.StateDir, "*", "*.json"))
-	if err != nil || len(state) != 1 {
-		t.Fatalf("the state is %q, %v", state, err)
-	}
-	data, err := os.ReadFile(state[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	state, data := b.onlyRecord(t)
 	for name, text := range map[string]string{"torn.json": string(data[:len(data)/2]), "copy.json": string(data), "left.json.partial": "{"} {
-		if err := os.WriteFile(filepath.Join(filepath.Dir(state[0]), name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(state), name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	again := newBench(t, "WORKER_STATE_DIR="+b.worker.Config.StateDir)
 	again.start(nil)
 	again.Await(t, take, 2)
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(state[0]), "*.json*")); len(left) != 1 {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(state), "*.json*")); len(left) != 1 {
 		t.Errorf("the state folder holds %q", left)
 	}
 	if n := len(again.Requests(final)); n > 0 {
@@ -128,16 +121,9 @@ func TestStateFromTheFuture(t *testing.T) {
 	if err := b.end(); err != nil {
 		t.Fatal(err)
 	}
-	state, err := filepath.Glob(filepath.Join(b.worker.Config.StateDir, "*", "*.json"))
-	if err != nil || len(state) != 1 {
-		t.Fatalf("the state is %q, %v", state, err)
-	}
-	data, err := os.ReadFile(state[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	state, data := b.onlyRecord(t)
 	moved := regexp.MustCompile(`"at":"[^"]*"`).ReplaceAll(data, []byte(`"at":"`+time.Now().AddDate(10, 0, 0).Format(time.RFC3339Nano)+`"`))
-	if err := os.WriteFile(state[0], moved, 0o600); err != nil {
+	if err := os.WriteFile(state, moved, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	again := newBench(t, "WORKER_STATE_DIR="+b.worker.Config.StateDir)
@@ -152,4 +138,18 @@ func TestStateFromTheFuture(t *testing.T) {
 	if runs.of("a") != 1 {
 		t.Error("the job, which its caller sends again, is answered from the state")
 	}
+}
+
+// onlyRecord is the one file of the worker's state, and what is in it.
+func (b *bench) onlyRecord(t *testing.T) (path string, data []byte) {
+	t.Helper()
+	state, err := filepath.Glob(filepath.Join(b.worker.Config.StateDir, "*", "*.json"))
+	if err != nil || len(state) != 1 {
+		t.Fatalf("the state is %q, %v", state, err)
+	}
+	data, err = os.ReadFile(state[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state[0], data
 }

@@ -195,10 +195,7 @@ func (a *Audio) decode(parent context.Context, to layout, limit int) (samples []
 	case errors.Is(readErr, errTooLong):
 		return samples, 0, errTooLong
 	case waitErr != nil:
-		if incomplete := t.incomplete(waitErr); incomplete != nil {
-			return nil, 0, incomplete
-		}
-		if err := stopped(t.Cmd, "audio", audioField, waitErr); err != nil {
+		if err := t.unheard(waitErr); err != nil {
 			return nil, 0, err
 		}
 		return nil, 0, undecodableAudio().Because(waitErr)

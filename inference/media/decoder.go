@@ -52,7 +52,7 @@ func (l Limits) DecodeImage(ctx context.Context, path string) (*Picture, error) 
 		if err := stopped(c, "image", imageField, waitErr); err != nil {
 			return nil, err
 		}
-		return nil, fault.New("image_undecodable", imageField, "The image made its decoder fail. Save it again as PNG or JPEG.").Because(waitErr)
+		return nil, garbled.Because(waitErr)
 	}
 	return p, readErr
 }
@@ -120,9 +120,10 @@ func sendPicture(out io.Writer, args []string) error {
 	return err
 }
 
+var garbled = fault.New("image_undecodable", imageField, "The image made its decoder fail. Save it again as PNG or JPEG.")
+
 // receive reads what the decoder writes, and believes none of it.
 func (l Limits) receive(r io.Reader) (*Picture, error) {
-	garbled := fault.New("image_undecodable", imageField, "The image made its decoder fail. Save it again as PNG or JPEG.")
 	in := bufio.NewReaderSize(io.LimitReader(r, 1<<16+3*l.ImagePixels), 1<<16)
 	line, err := in.ReadSlice('\n')
 	if err != nil {

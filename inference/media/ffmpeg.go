@@ -59,6 +59,14 @@ func (t *tool) incomplete(cause error) error {
 	return nil
 }
 
+// unheard is the fault of a run on sound that the sound is not to blame for, or nil.
+func (t *tool) unheard(err error) error {
+	if incomplete := t.incomplete(err); incomplete != nil {
+		return incomplete
+	}
+	return stopped(t.Cmd, "audio", audioField, err)
+}
+
 // stopped is the fault of a run that the file is not to blame for, or not in the way that unreadable says: a limit was hit,
 // or something killed the program. It is nil for other errors of Wait.
 func stopped(c *sandbox.Cmd, what, field string, err error) error {

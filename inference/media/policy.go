@@ -47,7 +47,14 @@ const (
 // reading is the policy of a program that reads a file and writes to pipes.
 func reading(path string) (abs string, p sandbox.Policy, err error) {
 	abs, err = filepath.Abs(path)
-	return abs, sandbox.Policy{Read: []string{abs}, Folder: filepath.Dir(abs), Memory: soundMemory, CPU: soundCPU, FileSize: scratchSize, Patience: patient()}, err
+	p = piping()
+	p.Read, p.Folder = []string{abs}, filepath.Dir(abs)
+	return abs, p, err
+}
+
+// piping is the policy of a program that reads and writes pipes.
+func piping() sandbox.Policy {
+	return sandbox.Policy{Memory: soundMemory, CPU: soundCPU, FileSize: scratchSize, Patience: patient()}
 }
 
 // encoding is the policy of the program that writes a clip to the file at path. x264 holds some hundred frames; a frame in

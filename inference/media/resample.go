@@ -7,8 +7,6 @@ import (
 	"io"
 	"math"
 	"strconv"
-
-	"github.com/humo-worker/humo-worker/inference/sandbox"
 )
 
 // Resample brings a mono wave from rate to SampleRate through the filter that DecodeAudio uses. The result has exactly
@@ -17,8 +15,7 @@ import (
 func Resample(parent context.Context, wave []float32, rate, length int) ([]float32, error) {
 	ctx, stop := context.WithCancel(parent)
 	defer stop()
-	policy := sandbox.Policy{Memory: soundMemory, CPU: soundCPU, FileSize: scratchSize, Patience: patient()}
-	t, err := newTool(ctx, "ffmpeg", policy, "-hide_banner", "-loglevel", "error",
+	t, err := newTool(ctx, "ffmpeg", piping(), "-hide_banner", "-loglevel", "error",
 		"-f", "f32le", "-ar", strconv.Itoa(rate), "-i", "pipe:0", "-af", resample(SampleRate), "-f", "f32le", "pipe:1")
 	if err != nil {
 		return nil, err
@@ -41,10 +38,7 @@ func Resample(parent context.Context, wave []float32, rate, length int) ([]float
 	case parent.Err() != nil:
 		return nil, interrupted(parent, "resample audio")
 	case waitErr != nil:
-		if incomplete := t.incomplete(waitErr); incomplete != nil {
-			return nil, incomplete
-		}
-		if err := stopped(t.Cmd, "audio", audioField, waitErr); err != nil {
+		if err := t.unheard(waitErr); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("resample audio: %w", waitErr)
