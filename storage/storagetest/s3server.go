@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -77,12 +78,8 @@ var gateway = sync.OnceValues(func() (string, error) {
 })
 
 func (s *S3Server) start(t testing.TB, binary string, args []string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress()
 	if err != nil {
-		return err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return err
 	}
 	dir := t.TempDir()
@@ -125,10 +122,24 @@ func (s *S3Server) start(t testing.TB, binary string, args []string) error {
 		}
 		if answer, err := http.Get(s.Endpoint); err == nil {
 			answer.Body.Close() //nolint:errcheck // only the answer counts
+			if _, err := s.client.ListBuckets(t.Context(), &s3.ListBucketsInput{}); err != nil {
+				return fmt.Errorf("what answers does not know its keys: %w", err)
+			}
 			return nil
 		}
 	}
 	return errors.New("it does not answer")
+}
+
+// freeAddress is a loopback address at which nothing listens. Until the server does, nothing else will: the port is not one of
+// those that a system gives to whoever asks for any, as tests' servers do, several at a time.
+func freeAddress() (string, error) {
+	const first, beyond = 20000, 32000 // Linux gives those from 32768 on, others from 49152 on
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+mathrand.IntN(beyond-first)))
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
 
 func (s *S3Server) connect() {
